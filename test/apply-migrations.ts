@@ -1,0 +1,5 @@
+/** Gives every worker test file the schema of the shipped migrations. */
+import { applyD1Migrations } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+
+await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
