@@ -1,0 +1,27 @@
+/** The row of an app. Read fresh each time: whoever serves from it keeps its own copy with its own bound. */
+import { drizzle } from "drizzle-orm/d1";
+import { asc, eq } from "drizzle-orm";
+import { apps } from "./schema.ts";
+
+export type AppRow = typeof apps.$inferSelect;
+
+/** By the number that never leaves the Worker. */
+export async function findApp(env: Env, app: number): Promise<AppRow | undefined> {
+  return drizzle(env.DB).select().from(apps).where(eq(apps.app, app)).get();
+}
+
+/** By the public id, `app_...`. */
+export async function findAppById(env: Env, id: string): Promise<AppRow | undefined> {
+  return drizzle(env.DB).select().from(apps).where(eq(apps.id, id)).get();
+}
+
+/** The oldest app of that name. Names are labels, not unique. */
+export async function findAppByName(env: Env, name: string): Promise<AppRow | undefined> {
+  return drizzle(env.DB).select().from(apps).where(eq(apps.name, name)).orderBy(asc(apps.app)).limit(1).get();
+}
+
+/** The statement that makes an app, for a batch with its first keys. */
+export function insertApp(env: Env, app: { id: string; name: string; now: number }) {
+  const sql = "INSERT INTO apps (id, name, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER))";
+  return env.DB.prepare(sql).bind(app.id, app.name, app.now);
+}

@@ -1,0 +1,211 @@
+/**
+ * D1: catalogue and control plane. Every table begins with the app (an integer that never leaves the Worker), because a row
+ * belongs to exactly one app. Times are milliseconds since 1970; money is integer minor units; JSON is text.
+ */
+import { sql } from "drizzle-orm";
+import { blob, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+
+export const apps = sqliteTable(
+  "apps",
+  {
+    app: integer("app").primaryKey({ autoIncrement: true }), // u32 in tokens and object names
+    id: text("id").notNull(), // public: app_...
+    name: text("name").notNull(),
+    cell: text("cell").notNull().default("DB"), // which database holds the app's rows
+    createdAt: integer("created_at").notNull(),
+    consistency: text("consistency", { enum: ["bounded", "strict"] })
+      .notNull()
+      .default("bounded"),
+    logShards: integer("log_shards").notNull().default(1), // fixed when the app is made
+    epoch: integer("epoch").notNull().default(1), // of item numbers; grows when D1 was restored to an earlier minute
+    revision: integer("revision").notNull().default(0), // of the catalogue: + 1 a write
+    nextNumber: integer("next_number").notNull().default(1), // item numbers are never reused
+    snapshotKey: text("snapshot_key"), // R2 (MODELS) object, named by its content
+    snapshotRevision: integer("snapshot_revision").notNull().default(0),
+    unsnapshottedRows: integer("unsnapshotted_rows").notNull().default(0), // item rows written since that snapshot
+    servingModel: integer("serving_model"), // models.model of the promoted one
+    servingVersion: integer("serving_version").notNull().default(0), // + 1 a promotion
+  },
+  (table) => [uniqueIndex("apps_by_id").on(table.id)],
+);
+
+export const apiKeys = sqliteTable(
+  "api_keys",
+  {
+    id: text("id").primaryKey(), // the key id inside ew_sk_<id>_<secret>
+    app: integer("app").notNull(),
+    kind: text("kind", { enum: ["secret", "publishable"] }).notNull(),
+    hash: text("hash").notNull(), // sha256 of the whole key, hex
+    scopes: text("scopes").notNull().default("[]"), // JSON; [] = every scope of its kind
+    origins: text("origins").notNull().default("[]"), // JSON; browsers that may use a publishable key
+    createdAt: integer("created_at").notNull(),
+    revokedAt: integer("revoked_at"),
+  },
+  (table) => [index("api_keys_by_app").on(table.app)],
+);
+
+/** Keys that sign user tokens (HS256), encrypted under WORKER_SECRET (AES-GCM), two live at once. */
+export const tokenSecrets = sqliteTable(
+  "token_secrets",
+  {
+    app: integer("app").notNull(),
+    kid: text("kid").notNull(),
+    ciphertext: text("ciphertext").notNull(), // base64url of iv | ciphertext
+    createdAt: integer("created_at").notNull(),
+    revokedAt: integer("revoked_at"),
+  },
+  (table) => [primaryKey({ columns: [table.app, table.kid] })],
+);
+
+export const items = sqliteTable(
+  "items",
+  {
+    app: integer("app").notNull(),
+    number: integer("number").notNull(), // u32, never changes, never reused
+    id: text("id").notNull(),
+    title: text("title").notNull(),
+    text: text("text").notNull().default(""),
+    creator: text("creator").notNull().default(""),
+    origin: text("origin", { enum: ["human", "machine", "mixed", "unknown"] })
+      .notNull()
+      .default("unknown"),
+    createdAt: integer("created_at").notNull(),
+    priceMinor: integer("price_minor"),
+    currency: text("currency"),
+    attributes: text("attributes").notNull().default("{}"), // JSON object: string, number, boolean or array of strings
+    available: integer("available").notNull().default(1),
+    hidden: integer("hidden").notNull().default(0),
+    deleted: integer("deleted").notNull().default(0), // a tombstone keeps the number
+    revision: integer("revision").notNull(), // the catalogue revision that wrote it
+    updatedAt: integer("updated_at").notNull(), // grows strictly with every write of the app, so that it can be paged by
+  },
+  (table) => [
+    primaryKey({ columns: [table.app, table.number] }),
+    uniqueIndex("items_by_id").on(table.app, table.id),
+    index("items_by_revision").on(table.app, table.revision, table.number),
+    index("items_by_update").on(table.app, table.updatedAt, table.number),
+  ],
+);
+
+/** Codes and vectors of items that are newer than a model, made by the model's own tokenizer graph. Keyed by model. */
+export const itemCodes = sqliteTable(
+  "item_codes",
+  {
+    app: integer("app").notNull(),
+    model: integer("model").notNull(),
+    number: integer("number").notNull(),
+    revision: integer("revision").notNull(), // of the item's text when coded; older than items.revision = stale text
+    codes: blob("codes", { mode: "buffer" }).notNull(), // u8 a level
+    vector: blob("vector", { mode: "buffer" }).notNull(), // float32 scale, then int8 x dim
+  },
+  (table) => [
+    primaryKey({ columns: [table.app, table.model, table.number] }),
+    index("item_codes_by_revision").on(table.app, table.model, table.revision),
+  ],
+);
+
+export const models = sqliteTable(
+  "models",
+  {
+    app: integer("app").notNull(),
+    model: integer("model").notNull(), // u32 in recommendation tokens, counted per app from 1
+    id: text("id").notNull(), // the caller's id in PUT /v1/models/{id}/files
+    modelVersion: text("model_version"), // m_... from the manifest
+    manifest: text("manifest"), // JSON; null while only files have come
+    status: text("status", { enum: ["uploading", "registered", "serving", "retired"] }).notNull(),
+    rowsKey: text("rows_key"), // R2: Uint32Array row -> item number (0: dead row)
+    liveRows: integer("live_rows"),
+    createdAt: integer("created_at").notNull(),
+    registeredAt: integer("registered_at"),
+    promotedAt: integer("promoted_at"),
+  },
+  (table) => [primaryKey({ columns: [table.app, table.model] }), uniqueIndex("models_by_id").on(table.app, table.id)],
+);
+
+export const modelFiles = sqliteTable(
+  "model_files",
+  {
+    app: integer("app").notNull(),
+    model: integer("model").notNull(),
+    path: text("path").notNull(),
+    bytes: integer("bytes").notNull(),
+    sha256: text("sha256").notNull(), // the R2 key is files/<sha256>, shared by models of one app
+  },
+  (table) => [primaryKey({ columns: [table.app, table.model, table.path] })],
+);
+
+/** Written in the effect's own batch; scoped so that a replay never shows another caller's answer. */
+export const idempotencyKeys = sqliteTable(
+  "idempotency_keys",
+  {
+    scope: text("scope").notNull(), // sha256(app, credential, user, method, route)
+    key: text("key").notNull(),
+    bodyHash: text("body_hash").notNull(),
+    leaseUntil: integer("lease_until"), // in flight until then; null when answered
+    status: integer("status"),
+    response: text("response"),
+    createdAt: integer("created_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.scope, table.key] }), index("idempotency_by_age").on(table.createdAt)],
+);
+
+/** The one row that survives an erased user: the object's name (an HMAC), never the user id. */
+export const erasures = sqliteTable(
+  "erasures",
+  {
+    app: integer("app").notNull(),
+    object: text("object").notNull(),
+    subject: text("subject").notNull(), // hex; the log refuses it
+    requestedAt: integer("requested_at").notNull(),
+    objectDoneAt: integer("object_done_at"),
+    logDoneAt: integer("log_done_at"),
+  },
+  (table) => [
+    primaryKey({ columns: [table.app, table.object, table.requestedAt] }),
+    index("erasures_open").on(table.logDoneAt),
+  ],
+);
+
+/** The trainer reads only what this lists. */
+export const logSegments = sqliteTable(
+  "log_segments",
+  {
+    app: integer("app").notNull(),
+    key: text("key").notNull(),
+    sha256: text("sha256").notNull(),
+    bytes: integer("bytes").notNull(),
+    records: integer("records").notNull(),
+    firstReceivedAt: integer("first_received_at").notNull(),
+    lastReceivedAt: integer("last_received_at").notNull(),
+    generation: integer("generation").notNull().default(1),
+  },
+  (table) => [
+    primaryKey({ columns: [table.app, table.key] }),
+    index("log_segments_by_time").on(table.app, table.lastReceivedAt),
+  ],
+);
+
+/** Which subjects a sealed segment holds, so that an erasure knows what to rewrite. */
+export const segmentSubjects = sqliteTable(
+  "segment_subjects",
+  { app: integer("app").notNull(), subject: text("subject").notNull(), key: text("key").notNull() },
+  (table) => [primaryKey({ columns: [table.app, table.subject, table.key] })],
+);
+
+/** Lets an import resume, and refuses a finished file. */
+export const importLedger = sqliteTable(
+  "import_ledger",
+  {
+    app: integer("app").notNull(),
+    file: text("file").notNull(), // sha256 of the file's bytes and the kind of rows
+    kind: text("kind", { enum: ["items", "events", "lists"] }).notNull(),
+    nextRow: integer("next_row").notNull().default(0),
+    rejected: integer("rejected").notNull().default(0),
+    finishedAt: integer("finished_at"),
+    updatedAt: integer("updated_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.app, table.file] })],
+);
+
+/** `excluded.<column>` of an upsert. */
+export const excluded = (column: string) => sql.raw(`excluded.${column}`);
