@@ -1,0 +1,4 @@
+/** Time as a value: milliseconds since 1970, handed in so that rules never read a clock. */
+export interface Clock {
+  now(): number;
+}
