@@ -1,0 +1,52 @@
+/**
+ * Queue messages: wake-ups only, never the only copy of anything. They come at least once and in no order, so every job can be
+ * done twice. Each message is acknowledged or retried by itself.
+ */
+import * as z from "zod";
+import { describeError, log } from "../http/log.ts";
+import { writeSnapshot } from "../store/snapshots.ts";
+import { codeItems } from "./code-items.ts";
+
+export const JobMessage = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("code-items"), app: z.int().positive() }),
+  z.object({ type: z.literal("snapshot"), app: z.int().positive() }),
+]);
+
+export type Job = z.infer<typeof JobMessage>;
+
+/** Items coded for one message; what is left asks again by a message of its own. */
+const CODED_A_MESSAGE = 500;
+const LONGEST_DELAY_SECONDS = 300;
+
+export async function queue(batch: MessageBatch, env: Env, _ctx: ExecutionContext): Promise<void> {
+  for (const message of batch.messages) {
+    const job = JobMessage.safeParse(message.body);
+    if (!job.success) {
+      log("error", "message_refused", { job: "queue" });
+      message.ack(); // it will not get better
+      continue;
+    }
+    try {
+      await runJob(env, job.data);
+      message.ack();
+    } catch (error) {
+      log("error", "job_failed", { job: job.data.type, app: job.data.app, error: describeError(error) });
+      message.retry({ delaySeconds: Math.min(2 ** message.attempts, LONGEST_DELAY_SECONDS) });
+    }
+  }
+}
+
+async function runJob(env: Env, job: Job): Promise<void> {
+  switch (job.type) {
+    case "code-items": {
+      const { coded, pending } = await codeItems(env, job.app, { limit: CODED_A_MESSAGE });
+      if (pending > 0 && coded > 0) await env.JOBS.send({ type: "code-items", app: job.app });
+      return;
+    }
+    case "snapshot":
+      await writeSnapshot(env, job.app);
+      return;
+    default:
+      job satisfies never;
+  }
+}
