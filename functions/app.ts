@@ -1,0 +1,48 @@
+/** The hono app: middleware and routes, nothing else. The order of middleware is the order of the request. */
+import { Hono } from "hono";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import { authenticate } from "./http/auth.ts";
+import { cors } from "./http/cors.ts";
+import { methodNotAllowedResponse, onError, onNotFound } from "./http/errors.ts";
+import { gate } from "./http/rate-limit.ts";
+import { bodyBound, frame, secure } from "./http/request.ts";
+import { appsRoutes } from "./routes/apps.ts";
+import { docsRoutes } from "./routes/docs.ts";
+import { eventsRoutes } from "./routes/events.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { homeRoutesOver } from "./routes/home.ts";
+import { importsRoutes } from "./routes/imports.ts";
+import { itemsRoutes } from "./routes/items.ts";
+import { modelsRoutes } from "./routes/models.ts";
+import { recommendationsRoutes } from "./routes/recommendations.ts";
+import { usersRoutes } from "./routes/users.ts";
+import { homeData } from "./serving/home-data.ts";
+import type { Bindings } from "./http/context.ts";
+
+export const app = new Hono<Bindings>();
+
+app.use(frame, secure, cors);
+app.use(methodNotAllowed({ app, onMethodNotAllowed: (c, methods) => methodNotAllowedResponse(c, methods) }));
+app.use(bodyBound);
+app.use("/v1/*", authenticate, gate);
+for (const path of ["/", "/docs", "/openapi.json", "/readyz"]) app.use(path, gate);
+
+for (const routes of [
+  recommendationsRoutes,
+  eventsRoutes,
+  usersRoutes,
+  itemsRoutes,
+  importsRoutes,
+  modelsRoutes,
+  appsRoutes,
+])
+  app.route("/v1", routes);
+app.route("/", healthRoutes);
+app.route("/", docsRoutes);
+app.route(
+  "/",
+  homeRoutesOver((c) => homeData(c.env, c.get("clock").now(), c.get("requestId"))),
+);
+
+app.onError(onError);
+app.notFound(onNotFound);
