@@ -1,0 +1,28 @@
+/** What a loaded model costs an isolate, known from its manifest before a byte is read. */
+import type { Manifest } from "./manifest.ts";
+
+/** What all models of an isolate (128 MB) may take together; the runtime's module and everything else have the other half. */
+export const MODEL_BUDGET_BYTES = 64 * 1024 * 1024;
+
+/** Bytes of the runtime's memory for a byte of a graph with int8 weights; of a float32 graph. See test/inference/memory. */
+const GRAPH_FACTOR = { "int8-weights": 12, float32: 4 } as const;
+
+/** Tables by place: number, way back from the number, codes, where they come from, vector, scale. */
+function itemBytes(manifest: Pick<Manifest, "dim" | "levels" | "vectors">): number {
+  const vector = manifest.vectors.dtype === "int8" ? manifest.dim + 4 : 4 * manifest.dim;
+  return 4 + 4 + manifest.levels.length + 1 + vector;
+}
+
+export function graphBytes(dtype: keyof typeof GRAPH_FACTOR, fileBytes: number): number {
+  return GRAPH_FACTOR[dtype] * fileBytes;
+}
+
+/** Estimate for the item tables of `items` items and the decoding graphs. */
+export function modelBytes(manifest: Manifest, items: number): number {
+  const sizes = new Map(manifest.files.map((file) => [file.path, file.bytes]));
+  let total = items * itemBytes(manifest) + 4 * manifest.levels.slice(0, -1).reduce((all, size) => all * size, 1);
+  for (const graph of manifest.graphs) {
+    if (graph.role === "encoder" || graph.role === "step") total += graphBytes(graph.dtype, sizes.get(graph.file) ?? 0);
+  }
+  return total;
+}
