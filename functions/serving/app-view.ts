@@ -1,0 +1,177 @@
+/**
+ * One app as this isolate sees it: catalogue columns, the promoted model, and how fresh both are. Bounded requests take what is
+ * there and let it be renewed in the background, at most once a second; strict ones wait for the primary database. All of it may
+ * vanish with the isolate, and a later request builds it again from R2 and D1.
+ */
+import { waitUntil } from "cloudflare:workers";
+import { describeError, log } from "../http/log.ts";
+import { ModelCache, type Lease } from "../inference/budget.ts";
+import { findApp, type AppRow } from "../store/apps.ts";
+import { readDelta, DELTA_PAGE_ROWS } from "../store/items.ts";
+import { servingModel } from "../store/models.ts";
+import { readCatalogue } from "../store/snapshots.ts";
+import { forgetRows } from "./hydration.ts";
+import { AppModel, loadAppModel } from "./served-model.ts";
+import type { CatalogueColumns } from "../domain/catalogue/columns.ts";
+
+/** How old a view may be before a bounded request has it renewed: with one look a second a takedown is seen within two. */
+const RENEW_MS = 1000;
+/** After a model failed to load, requests fall back for this long before the next attempt. */
+const RETRY_MODEL_MS = 5000;
+/** Bytes of all models of an isolate of 128 MB; the rest is for runtime (some 40 MB with its memory), catalogues and requests. */
+const MODEL_BUDGET_BYTES = 56 * 1024 * 1024;
+/** Catalogues of apps that were used last. */
+const MAX_VIEWS = 32;
+
+const models = new ModelCache<AppModel>(MODEL_BUDGET_BYTES, (error) => {
+  log("warn", "model_release_failed", { error: describeError(error) });
+});
+
+/** What a request works with. `release` it once, when the answer is made. */
+export interface OpenView {
+  readonly row: AppRow;
+  readonly columns: CatalogueColumns;
+  readonly model: AppModel | null;
+  /** Why there is no model. */
+  readonly modelAbsence: string | null;
+  release(): void;
+}
+
+export interface OpenOptions {
+  /** Wait for the primary database, and see every write before this request. */
+  readonly strict: boolean;
+  readonly now: number;
+  /** False: the request has no time left for a model. */
+  readonly withModel: boolean;
+}
+
+class AppView {
+  readonly #app: number;
+  #row: AppRow | undefined;
+  #columns: CatalogueColumns | undefined;
+  /** Key of the model that answers; stays the old one until its successor is loaded. */
+  #modelKey: string | undefined;
+  #modelFailedAt = Number.NEGATIVE_INFINITY;
+  #renewedAt = Number.NEGATIVE_INFINITY;
+  #renewing: Promise<void> | undefined;
+
+  constructor(app: number) {
+    this.#app = app;
+  }
+
+  async open(env: Env, options: OpenOptions): Promise<OpenView> {
+    const { strict, now, withModel } = options;
+    if (strict) {
+      // one that is under way may have read before the write that this request must see
+      await this.#renewing?.catch(() => undefined);
+      await this.#renew(env, now);
+    } else if (this.#columns === undefined) {
+      await (this.#renewing ?? this.#renew(env, now));
+    } else if (now - this.#renewedAt >= RENEW_MS && this.#renewing === undefined) {
+      waitUntil(
+        this.#renew(env, now).catch((error: unknown) => {
+          log("warn", "renewal_failed", { app: this.#app, error: describeError(error) });
+        }),
+      );
+    }
+    const lease = this.#modelKey === undefined || !withModel ? undefined : await this.#lease(env, now);
+    const absence = this.#row!.servingModel === null ? "no_model" : withModel ? "model_unavailable" : "timeout";
+    return {
+      row: this.#row!,
+      columns: this.#columns!,
+      model: lease?.value ?? null,
+      modelAbsence: lease === undefined ? absence : null,
+      release: () => lease?.release(),
+    };
+  }
+
+  #renew(env: Env, now: number): Promise<void> {
+    this.#renewing ??= this.#renewOnce(env, now).finally(() => {
+      this.#renewing = undefined;
+    });
+    return this.#renewing;
+  }
+
+  async #renewOnce(env: Env, now: number): Promise<void> {
+    const row = await findApp(env, this.#app);
+    if (row === undefined) throw new Error(`app ${this.#app} is gone`);
+    const isSameNumbering = this.#row?.epoch === row.epoch;
+    if (this.#columns === undefined || !isSameNumbering) this.#columns = await readCatalogue(env, this.#app);
+    else if (row.revision > this.#columns.revision) await this.#applyDelta(env, this.#columns);
+    this.#row = row;
+    await this.#renewModel(env, row, now);
+    this.#renewedAt = now;
+  }
+
+  async #applyDelta(env: Env, columns: CatalogueColumns): Promise<void> {
+    for (;;) {
+      const page = await readDelta(env.DB, this.#app, columns.revision, columns.lastNumber);
+      columns.apply(page);
+      forgetRows(this.#app, page);
+      if (page.length < DELTA_PAGE_ROWS) return;
+    }
+  }
+
+  /** Loads what was promoted before it answers, and brings new codes into what is there. */
+  async #renewModel(env: Env, row: AppRow, now: number): Promise<void> {
+    if (row.servingModel === null) {
+      this.#modelKey = undefined;
+      return;
+    }
+    const key = `${this.#app}/${row.servingModel}/${row.servingVersion}/${row.epoch}`;
+    if (key !== this.#modelKey) {
+      if (this.#modelKey === undefined) {
+        this.#modelKey = key; // the first request loads it, under its own time limit
+        return;
+      }
+      const lease = await this.#load(env, key, now);
+      if (lease === undefined) return; // the previous one keeps answering
+      lease.release();
+      models.drop(this.#modelKey);
+      this.#modelKey = key;
+    }
+    const lease = models.peek(key);
+    if (lease === undefined) return; // not loaded, or pushed out by another app: loading reads all codes
+    try {
+      const next = await lease.value.withNewCodes(env);
+      if (next !== undefined) models.replace(key, next);
+    } finally {
+      lease.release();
+    }
+  }
+
+  async #lease(env: Env, now: number): Promise<Lease<AppModel> | undefined> {
+    return models.peek(this.#modelKey!) ?? (await this.#load(env, this.#modelKey!, now));
+  }
+
+  /** Undefined when the model can't be loaded; the next attempt then waits some seconds. */
+  async #load(env: Env, key: string, now: number): Promise<Lease<AppModel> | undefined> {
+    if (now - this.#modelFailedAt < RETRY_MODEL_MS) return undefined;
+    try {
+      const loading = models.acquire(key, async () => {
+        const registered = await servingModel(env, this.#app);
+        if (registered === undefined) throw new Error("the promoted model is not registered");
+        return loadAppModel(env, registered);
+      });
+      // others may be waiting for this attempt when the request that began it goes away
+      waitUntil(loading.then(() => undefined, () => undefined));
+      return await loading;
+    } catch (error) {
+      this.#modelFailedAt = now;
+      log("error", "model_load_failed", { app: this.#app, error: describeError(error) });
+      return undefined;
+    }
+  }
+}
+
+const views = new Map<number, AppView>(); // least recently used first; may vanish with the isolate
+
+/** The view of an app. @throws what the store throws when nothing is known of the app yet and the database can't be asked */
+export async function openView(env: Env, app: number, options: OpenOptions): Promise<OpenView> {
+  const view = views.get(app) ?? new AppView(app);
+  views.delete(app);
+  views.set(app, view);
+  const oldest = views.keys().next();
+  if (views.size > MAX_VIEWS && !oldest.done) views.delete(oldest.value);
+  return view.open(env, options);
+}
