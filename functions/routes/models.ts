@@ -1,0 +1,246 @@
+/** Models: files go in one by one, a manifest registers them, a promotion makes the model serve. */
+import { Hono } from "hono";
+import * as z from "zod";
+import { sha256Hex } from "../domain/artefact/digest.ts";
+import { ArtefactPath, Manifest, Sha256 } from "../domain/artefact/manifest.ts";
+import { requireKind } from "../http/auth.ts";
+import { parseBody, readBytes } from "../http/body.ts";
+import { idempotent } from "../http/idempotency.ts";
+import { limit } from "../http/limits.ts";
+import { describe } from "../http/openapi.ts";
+import { ProblemError } from "../http/problem.ts";
+import { findApp } from "../store/apps.ts";
+import { putFile } from "../store/artefacts.ts";
+import { findModel, listModels, type ModelRow, saveFile } from "../store/models.ts";
+import { type Outcome, promoteArtefact, refusalErrors, registerArtefact } from "./model-registry.ts";
+import type { Context } from "hono";
+import type { Bindings } from "../http/context.ts";
+
+const LISTED = 100;
+
+const ModelId = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/)
+  .meta({ description: "The caller's name for the model: letters, digits, dot, dash, underscore" });
+
+const Time = z.iso.datetime();
+
+const Model = z
+  .object({
+    id: z.string(),
+    status: z.enum(["uploading", "registered", "serving", "retired"]),
+    modelVersion: z.string().nullable(),
+    createdAt: Time,
+    registeredAt: Time.nullable(),
+    promotedAt: Time.nullable(),
+    rows: z.int().nullable().meta({ description: "Items of the artefact" }),
+    liveRows: z.int().nullable().meta({ description: "Of these, items of the app when the model was registered" }),
+  })
+  .meta({
+    id: "Model",
+    description: "A model of the app. One at most is serving; a retired one can be promoted again",
+  });
+
+const ModelWithManifest = Model.extend({ manifest: Manifest.nullable() }).meta({ id: "ModelWithManifest" });
+const ModelList = z.object({ models: z.array(Model) }).meta({ id: "ModelList" });
+const ModelFile = z
+  .object({ path: z.string(), bytes: z.int(), sha256: Sha256 })
+  .meta({ id: "ModelFile", description: "A stored file of a model" });
+const NewModel = z
+  .strictObject({ id: ModelId, manifest: Manifest })
+  .meta({ id: "NewModel", description: "Registers a model whose files have been put" });
+const Promotion = z
+  .object({
+    model: Model,
+    servingVersion: z.int().meta({ description: "Grows by one with every promotion of the app" }),
+    parity: z.object({ cases: z.int(), texts: z.int(), deviation: z.number() }).meta({
+      description: "Cases of the trainer that the graphs reproduced here, and the largest relative deviation",
+    }),
+    codedItems: z.int().meta({ description: "Items newer than the model that got their codes first" }),
+  })
+  .meta({ id: "Promotion" });
+
+const rfc3339 = (ms: number) => new Date(ms).toISOString();
+const rfc3339OrNull = (ms: number | null) => (ms === null ? null : rfc3339(ms));
+
+function modelOf(row: ModelRow): z.output<typeof Model> {
+  return {
+    id: row.id,
+    status: row.status,
+    modelVersion: row.modelVersion,
+    createdAt: rfc3339(row.createdAt),
+    registeredAt: rfc3339OrNull(row.registeredAt),
+    promotedAt: rfc3339OrNull(row.promotedAt),
+    rows: row.manifest?.items.count ?? null,
+    liveRows: row.liveRows,
+  };
+}
+
+/** @throws ProblemError model_refused, conflict */
+function settled<T>(outcome: Outcome<T>): T {
+  switch (outcome.kind) {
+    case "done":
+      return outcome;
+    case "refused": {
+      const errors = refusalErrors(outcome.refusals);
+      const rest = errors.length > 1 ? ` (and ${errors.length - 1} more)` : "";
+      const most = limit("errors");
+      throw new ProblemError("model_refused", `${errors[0]?.detail}${rest}`, { errors: errors.slice(0, most) });
+    }
+    case "conflict":
+      throw new ProblemError("conflict", outcome.detail);
+    default:
+      return outcome satisfies never;
+  }
+}
+
+/** @throws ProblemError not_found, also for another app's model */
+async function modelOrNotFound(c: Context<Bindings>, id: string): Promise<ModelRow> {
+  const row = await findModel(c.env.DB, c.get("credential").app, id);
+  if (row === undefined) throw new ProblemError("not_found", `There is no model ${id.slice(0, 64)} in this app`);
+  return row;
+}
+
+function checked(schema: z.ZodString, value: string, pointer: string): string {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const detail = result.error.issues.map((issue) => issue.message).join("; ");
+  throw new ProblemError("invalid_request", `${pointer} is not valid`, {
+    errors: [{ pointer, code: "invalid_format", detail }],
+  });
+}
+
+/** Stores the body under its hash: streamed where the caller declared hash and length, otherwise read and hashed here. */
+async function storeBody(c: Context<Bindings>): Promise<{ bytes: number; sha256: string }> {
+  const { app } = c.get("credential");
+  const header = c.req.header("x-content-sha256");
+  const declared = header === undefined ? undefined : checked(Sha256, header.toLowerCase(), "x-content-sha256");
+  const stream = c.req.raw.body;
+  const isPlain = (c.req.header("content-encoding") ?? "identity") === "identity";
+  if (declared !== undefined && stream !== null && isPlain && c.req.header("content-length") !== undefined) {
+    const stored = await putFile(c.env, app, declared, stream);
+    if (stored === undefined) throw otherHash(declared);
+    return { bytes: stored.bytes, sha256: declared };
+  }
+  const content = await readBytes(c, limit("modelFileBytes"));
+  const sha256 = await sha256Hex(content);
+  if (declared !== undefined && declared !== sha256) throw otherHash(declared);
+  await putFile(c.env, app, sha256, content);
+  return { bytes: content.length, sha256 };
+}
+
+function otherHash(declared: string): ProblemError {
+  return new ProblemError("invalid_request", `The body's sha256 is not ${declared}; nothing was kept`, {
+    errors: [{ pointer: "x-content-sha256", code: "mismatch", detail: "differs from the sha256 of the body" }],
+  });
+}
+
+const AUTH = ["secret"] as const;
+
+describe({
+  method: "put",
+  path: "/v1/models/{id}/files/{path}",
+  tag: "Models",
+  summary: "Put a file of a model",
+  description:
+    "The first file makes the model. `x-content-sha256` (hex) declares what the body must hash to; a body with another " +
+    "hash is refused. Putting a path again replaces it until the model is registered.",
+  auth: AUTH,
+  scope: "models",
+  params: { id: "The caller's name for the model", path: "Path inside the artefact, slashes allowed" },
+  requestContentType: "application/octet-stream",
+  response: ModelFile,
+  errors: ["invalid_request", "conflict"],
+});
+describe({
+  method: "post",
+  path: "/v1/models",
+  tag: "Models",
+  summary: "Register a model",
+  description:
+    "Checks the manifest and every file, and resolves the artefact's item ids: at least 90 % must be items of the app. " +
+    "A refusal names the file, what was expected and what was found. The same manifest again gives the same model.",
+  auth: AUTH,
+  scope: "models",
+  idempotent: true,
+  request: NewModel,
+  response: Model,
+  status: 201,
+  also: { 200: { description: "It was registered before", schema: Model } },
+  errors: ["conflict", "model_refused"],
+});
+describe({
+  method: "get",
+  path: "/v1/models",
+  tag: "Models",
+  summary: "List models",
+  description: `Newest first, ${LISTED} at most.`,
+  auth: AUTH,
+  scope: "models",
+  response: ModelList,
+});
+describe({
+  method: "get",
+  path: "/v1/models/{id}",
+  tag: "Models",
+  summary: "Read a model with its manifest",
+  auth: AUTH,
+  scope: "models",
+  response: ModelWithManifest,
+  errors: ["not_found"],
+});
+describe({
+  method: "post",
+  path: "/v1/models/{id}/promote",
+  tag: "Models",
+  summary: "Make a model serve",
+  description:
+    "Runs the trainer's parity cases through the graphs that would serve, codes items that are newer than the model, then " +
+    "swings the pointer. When it is refused, the previous model keeps serving. A retired model can be promoted again.",
+  auth: AUTH,
+  scope: "models",
+  idempotent: true,
+  response: Promotion,
+  errors: ["not_found", "conflict", "model_refused"],
+});
+
+export const modelsRoutes = new Hono<Bindings>()
+  .put("/models/:id/files/:path{.+}", requireKind(...AUTH), async (c) => {
+    const id = checked(ModelId, c.req.param("id"), "{id}");
+    const path = checked(ArtefactPath, c.req.param("path"), "{path}");
+    const { app } = c.get("credential");
+    const taken = new ProblemError("conflict", `Model ${id} is registered: its files don't change any more`);
+    const present = await findModel(c.env.DB, app, id);
+    if (present !== undefined && present.status !== "uploading") throw taken;
+    const stored = await storeBody(c);
+    const isSaved = await saveFile(c.env.DB, app, { id, path, ...stored }, c.get("clock").now());
+    if (!isSaved) throw taken;
+    return c.json({ path, ...stored } satisfies z.output<typeof ModelFile>);
+  })
+  .post("/models", requireKind(...AUTH), idempotent, async (c) => {
+    const { id, manifest } = await parseBody(c, NewModel);
+    const app = await findApp(c.env, c.get("credential").app);
+    if (app === undefined) throw new ProblemError("not_found", "The app is gone");
+    const { model, isNew } = settled(await registerArtefact(c.env, app, { id, manifest }, c.get("clock").now()));
+    return c.json(modelOf(model), isNew ? 201 : 200);
+  })
+  .get("/models", requireKind(...AUTH), async (c) => {
+    const rows = await listModels(c.env.DB, c.get("credential").app, LISTED);
+    return c.json({ models: rows.map(modelOf) } satisfies z.output<typeof ModelList>);
+  })
+  .get("/models/:id", requireKind(...AUTH), async (c) => {
+    const row = await modelOrNotFound(c, c.req.param("id"));
+    return c.json({ ...modelOf(row), manifest: row.manifest } satisfies z.output<typeof ModelWithManifest>);
+  })
+  .post("/models/:id/promote", requireKind(...AUTH), idempotent, async (c) => {
+    const { id } = await modelOrNotFound(c, c.req.param("id"));
+    const done = settled(await promoteArtefact(c.env, c.get("credential").app, id, c.get("clock").now()));
+    const { cases, texts, deviation } = done.parity;
+    const body = {
+      model: modelOf(await modelOrNotFound(c, id)),
+      servingVersion: done.servingVersion,
+      parity: { cases, texts, deviation },
+      codedItems: done.coded,
+    };
+    return c.json(body satisfies z.output<typeof Promotion>);
+  });
