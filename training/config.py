@@ -1,0 +1,200 @@
+"""The shape of an experiment's configuration, its bounds, and the keys under which results of a stage are cached.
+
+A configuration is one frozen literal in `configs/<experiment>.py` that gives every field. A stage's cache key covers its
+own fields, those of the stages before it and the data, so a change of the decoder leaves the trunk alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """One line: the field, its value, the bound."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """`source` as in data.load; `split` is leave-one-out or time. Days and target types matter to the time split only."""
+
+    source: str
+    split: str
+    validation_days: float
+    test_days: float
+    target_types: tuple[str, ...]
+    history_length: int
+
+
+@dataclass(frozen=True)
+class Trunk:
+    dim: int
+    layers: int
+    heads: int
+    dropout: float
+    drop_learned: float
+    vocabulary: int
+    text_dim: int
+    text_hidden: int
+    text_tokens: int
+    learning_rate: float
+    average: float
+    targets_per_step: int
+    buckets: tuple[int, ...]
+    epochs: int
+    validate_every: int
+    validation_users: int
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Codes a level; `iterations` of k-means a level."""
+
+    levels: tuple[int, ...]
+    iterations: int
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Depth decoder on cached hidden states. `teacher` is the share of softmax(h.V) in the target distribution."""
+
+    hidden: int
+    teacher: float
+    learning_rate: float
+    average: float
+    batch: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Serve:
+    """`beams` are prefixes kept after each level but the last, `leaves` after the last; `alphas` are tried on validation.
+    `exact_below`: with at most so many live items all are scored, no beams."""
+
+    mode: str
+    beams: tuple[int, ...]
+    leaves: int
+    alphas: tuple[float, ...]
+    exact_below: int
+
+
+@dataclass(frozen=True)
+class Sasrec:
+    """The plain comparison: learned item vectors only. epochs = 0 leaves it out."""
+
+    dim: int
+    layers: int
+    heads: int
+    dropout: float
+    learning_rate: float
+    average: float
+    targets_per_step: int
+    buckets: tuple[int, ...]
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Config:
+    name: str
+    seed: int
+    data: Data
+    trunk: Trunk
+    codes: Codes
+    decoder: Decoder
+    serve: Serve
+    sasrec: Sasrec
+    output: str | None  # folder of the artefact from the repository root; None keeps it in the cache
+
+
+STAGE_FIELDS = {
+    "trunk": ("trunk",),
+    "tokenize": ("trunk", "codes"),
+    "decoder": ("trunk", "codes", "decoder"),
+    "export": ("trunk", "codes", "decoder", "serve"),
+    "evaluate": ("trunk", "codes", "decoder", "serve"),
+    "sasrec": ("sasrec",),
+    "baselines": (),
+}
+
+
+def stage_key(config: Config, stage: str, data_sha256: str) -> str:
+    """First 12 hex digits of the hash of everything that the stage's result depends on. A trunk or SASRec run with more
+    epochs goes on from the checkpoint of a shorter one only when all else is equal."""
+    values = {name: asdict(getattr(config, name)) for name in STAGE_FIELDS[stage]}
+    split = {k: v for k, v in asdict(config.data).items() if k != "source"}
+    text = json.dumps([values, split, config.seed, data_sha256], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _require(holds: bool, field: str, value: Any, bound: str) -> None:
+    if not holds:
+        raise ConfigError(f"config: {field} = {value!r}, must be {bound}")
+
+
+def check(config: Config) -> Config:
+    """The configuration itself, or a ConfigError that names the first field out of bounds."""
+
+    def walk(part: Any, path: str) -> None:
+        for field in fields(part):
+            value, name = getattr(part, field.name), f"{path}{field.name}"
+            if is_dataclass(value):
+                walk(value, f"{name}.")
+            elif field.name in ("dropout", "drop_learned", "teacher", "average"):
+                _require(
+                    0 <= value < 1 or (field.name == "teacher" and value == 1), name, value, "at least 0 and below 1"
+                )
+            elif field.name == "learning_rate":
+                _require(0 < value <= 0.1, name, value, "above 0 and at most 0.1")
+            elif isinstance(value, int) and field.name not in (
+                "epochs",
+                "seed",
+                "exact_below",
+                "validation_days",
+                "test_days",
+            ):
+                _require(value >= 1, name, value, "at least 1")
+            elif isinstance(value, int):
+                _require(value >= 0, name, value, "at least 0")
+
+    walk(config, "")
+    data, trunk, serve = config.data, config.trunk, config.serve
+    _require(data.split in ("leave-one-out", "time"), "data.split", data.split, "leave-one-out or time")
+    _require(2 <= data.history_length <= 200, "data.history_length", data.history_length, "from 2 to 200")
+    _require(trunk.dim % trunk.heads == 0, "trunk.heads", trunk.heads, f"a divisor of trunk.dim = {trunk.dim}")
+    _require(trunk.dim % 4 == 0, "trunk.dim", trunk.dim, "a multiple of 4")
+    _require(256 <= trunk.vocabulary <= 32768, "trunk.vocabulary", trunk.vocabulary, "from 256 to 32768")
+    _require(
+        trunk.targets_per_step >= data.history_length,
+        "trunk.targets_per_step",
+        trunk.targets_per_step,
+        "at least data.history_length",
+    )
+    _require(len(config.codes.levels) in (2, 3), "codes.levels", config.codes.levels, "two or three levels")
+    for size in config.codes.levels:
+        _require(2 <= size <= 256, "codes.levels", config.codes.levels, "of 2 to 256 codes each")
+    _require(serve.mode in ("beam", "exact"), "serve.mode", serve.mode, "beam or exact")
+    _require(
+        len(serve.beams) == len(config.codes.levels) - 1,
+        "serve.beams",
+        serve.beams,
+        "one number for each level but the last",
+    )
+    for alpha in serve.alphas:
+        _require(0 <= alpha <= 1, "serve.alphas", serve.alphas, "from 0 to 1")
+    return config
+
+
+def load(name: str) -> Config:
+    """The checked configuration `configs/<name>.py`."""
+    if not name.isidentifier():
+        raise ConfigError(f"config: name = {name!r}, must be a file of training/configs without its suffix")
+    try:
+        module = importlib.import_module(f"training.configs.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"training.configs.{name}":
+            raise
+        raise ConfigError(f"config: name = {name!r}, must be a file of training/configs without its suffix") from None
+    return check(module.CONFIG)

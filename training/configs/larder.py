@@ -1,0 +1,55 @@
+"""Does a model that trains in minutes beat popularity and item-kNN on the demo world's last 14 days?
+
+    npm run demo:generate && npm run train:larder
+
+Targets are what a person decides (save, cook, like, purchase); a view is input only: it says what was looked at, and it
+mostly follows what was shown. All items are ranked; repeats are part of the world, so the user's earlier items stay in.
+"""
+
+from training.config import Codes, Config, Data, Decoder, Sasrec, Serve, Trunk
+
+CONFIG = Config(
+    name="larder",
+    seed=0,
+    data=Data(
+        source="folder:.cache/larder",
+        split="time",
+        validation_days=5,
+        test_days=14,
+        target_types=("like", "save", "cook", "purchase"),
+        history_length=50,
+    ),
+    trunk=Trunk(
+        dim=64,
+        layers=2,
+        heads=2,
+        dropout=0.3,
+        drop_learned=0.1,
+        vocabulary=4000,
+        text_dim=64,
+        text_hidden=128,
+        text_tokens=64,
+        learning_rate=1e-3,
+        average=0.999,
+        targets_per_step=2048,
+        buckets=(),
+        epochs=30,
+        validate_every=5,
+        validation_users=3000,
+    ),
+    codes=Codes(levels=(20, 20), iterations=50),
+    decoder=Decoder(hidden=128, teacher=0.7, learning_rate=2e-3, average=0.99, batch=1024, epochs=4),
+    serve=Serve(mode="beam", beams=(10,), leaves=64, alphas=(0.0, 0.1, 0.2, 0.3), exact_below=1000),
+    sasrec=Sasrec(
+        dim=64,
+        layers=2,
+        heads=2,
+        dropout=0.4,
+        learning_rate=1e-3,
+        average=0.999,
+        targets_per_step=2048,
+        buckets=(),
+        epochs=0,
+    ),
+    output="models/larder",
+)
