@@ -4,4 +4,6 @@ import { createRequire } from "node:module";
 import { useRuntimeModule } from "../../functions/inference/runtime.ts";
 
 const file = createRequire(import.meta.url).resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm");
-useRuntimeModule(async () => WebAssembly.compile(await readFile(file)));
+// the Worker's types leave out `compile`, because workerd refuses it
+const wasm = WebAssembly as unknown as { compile(bytes: Uint8Array): Promise<WebAssembly.Module> };
+useRuntimeModule(async () => wasm.compile(await readFile(file)));

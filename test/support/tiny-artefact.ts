@@ -8,7 +8,10 @@ export type TinyName = keyof typeof encoded;
 /** Every file of the artefact but manifest.json, and the manifest parsed. Each call gives bytes of its own. */
 export function tinyArtefact(name: TinyName): { manifest: Manifest; files: Map<string, Uint8Array<ArrayBuffer>> } {
   const files = new Map(
-    Object.entries<string>(encoded[name]).map(([path, text]) => [path, Uint8Array.from(atob(text), (c) => c.charCodeAt(0))]),
+    Object.entries<string>(encoded[name]).map(([path, text]) => [
+      path,
+      Uint8Array.from(atob(text), (c) => c.charCodeAt(0)),
+    ]),
   );
   const manifest = Manifest.parse(JSON.parse(new TextDecoder().decode(files.get("manifest.json"))));
   files.delete("manifest.json");
