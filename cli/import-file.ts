@@ -20,6 +20,7 @@ import {
   exposureOf,
   impressionOf,
   itemOf,
+  listOf,
   type Kind,
 } from "./rows.ts";
 
@@ -159,6 +160,10 @@ async function* windowsOf(file: string, kind: Kind, options: WindowOptions): Asy
         const item = attempt(() => itemOf(record));
         if (item.fault !== undefined) options.reportFault(line, item.fault);
         else push(line, item.value);
+      } else if (kind === "lists" && record["list"] !== undefined) {
+        const list = attempt(() => listOf(record));
+        if (list.fault !== undefined) options.reportFault(line, list.fault);
+        else push(line, list.value);
       } else if (kind === "lists" || isExposure(record)) {
         const exposure = attempt(() => exposureOf(record));
         if (exposure.fault !== undefined) options.reportFault(line, exposure.fault);

@@ -44,7 +44,7 @@ export const COLUMNS: Readonly<Record<Kind, { required: readonly string[]; optio
   },
   lists: {
     required: ["listId", "userId", "occurredAt", "itemId", "position", "propensity"],
-    optional: ["sessionId", "surface", "policy"],
+    optional: ["sessionId", "surface", "policy", "list"],
   },
 };
 
@@ -113,7 +113,8 @@ const FLAGS: Readonly<Record<string, boolean>> = { true: true, false: false, "1"
 function flag(record: Record_, column: string): boolean | undefined {
   const value = record[column];
   if (value === undefined || value === null || value === "") return undefined;
-  const result = typeof value === "object" ? undefined : FLAGS[String(value).toLowerCase()];
+  const isScalar = typeof value === "string" || typeof value === "number" || typeof value === "boolean";
+  const result = isScalar ? FLAGS[String(value).toLowerCase()] : undefined;
   if (result === undefined) throw new RowFault(column, `${shown(value)} is not true or false`);
   return result;
 }
@@ -258,6 +259,30 @@ export function impressionOf(exposures: readonly Exposure[]): EventBody {
       items: ordered.map(({ itemId, position, propensity }) => ({ itemId, position, propensity })),
     },
   });
+}
+
+/**
+ * The impression of a list that stands whole in one row of JSON Lines: `userId, occurredAt, sessionId, surface` and
+ * `list: { id, policy, items: [{ itemId, position, propensity }] }`.
+ */
+export function listOf(record: Record_): EventBody {
+  const occurredAt = time(record, "occurredAt");
+  if (occurredAt === undefined) throw new RowFault("occurredAt", "is missing");
+  const list = record["list"];
+  if (!isRecord(list)) throw new RowFault("list", `${shown(list)} is not a JSON object`);
+  const entries = list["items"];
+  if (!Array.isArray(entries) || entries.length === 0) throw new RowFault("list", "has no items");
+  const common = { ...record, listId: list["id"], policy: list["policy"] };
+  return impressionOf(
+    entries.map((entry: unknown) => {
+      if (!isRecord(entry)) throw new RowFault("list", `${shown(entry)} is not an item of a list`);
+      return exposureOf({ ...common, ...entry });
+    }),
+  );
+}
+
+function isRecord(value: unknown): value is Record_ {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** Gives rows without an id the one that the same row always gets, so that importing twice doubles nothing. */

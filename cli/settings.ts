@@ -22,18 +22,12 @@ export interface ConnectionOptions {
 /** What `npm start` leaves in .edgewise/demo.json, as far as the command line reads it. */
 interface LocalStart {
   readonly url?: string;
-  readonly secretKey?: string;
-  readonly keys?: { readonly secret?: string };
-  readonly tokenSecret?: {
-    readonly kid?: string;
-    readonly id?: string;
-    readonly secret?: string;
-    readonly key?: string;
-  };
+  readonly keys?: { readonly secret: string };
+  readonly tokenSecret?: { readonly id: string; readonly key: string };
 }
 
 export function localStart(): LocalStart {
-  const file = path.resolve(".edgewise/demo.json");
+  const file = path.join(ROOT, ".edgewise", "demo.json");
   if (!existsSync(file)) return {};
   try {
     return JSON.parse(readFileSync(file, "utf8")) as LocalStart;
@@ -46,7 +40,7 @@ export function localStart(): LocalStart {
 export function connect(options: ConnectionOptions): Client {
   const local = localStart();
   const url = options.url ?? process.env["EDGEWISE_URL"] ?? local.url;
-  const key = options.key ?? process.env["EDGEWISE_KEY"] ?? local.secretKey ?? local.keys?.secret;
+  const key = options.key ?? process.env["EDGEWISE_KEY"] ?? local.keys?.secret;
   if (url === undefined) throw new UsageError("no server: give --url or EDGEWISE_URL, or start one with npm start");
   if (key === undefined) throw new UsageError("no key: give --key or EDGEWISE_KEY, or run npm start, which makes one");
   return new Client({ url: checkedUrl(url), key });
@@ -68,7 +62,7 @@ function checkedUrl(url: string): string {
 }
 
 function devVar(name: string): string | undefined {
-  const file = path.resolve(".dev.vars");
+  const file = path.join(ROOT, ".dev.vars");
   if (!existsSync(file)) return undefined;
   const line = readFileSync(file, "utf8")
     .split("\n")

@@ -36,9 +36,9 @@ export function startWalk(seed: number, setting: Setting, user: User): Walk {
   const random = new Random(seed, `walk ${user.index}`);
   const pool = makePool(setting.latents, random);
   const sums = runningSums(pool, (item) => {
-    const pull = 1.1 * tasteOf(user, setting.features, item) + 1.1 * hiddenOf(user, setting.latents, item);
+    const pull = 1.4 * tasteOf(user, setting.features, item) + 1.4 * hiddenOf(user, setting.latents, item);
     const origin = setting.catalogue.origin[item] === 1 ? machineShift(user) - 0.6 : 0;
-    return exp(pull + 0.8 * setting.latents.quality[item]! + origin) * (isAllowed(user, setting.features, item) ? 1 : 0.02);
+    return exp(pull + 1.0 * setting.latents.quality[item]! + origin) * (isAllowed(user, setting.features, item) ? 1 : 0.02);
   });
   return { user, random, pool, sums, recent: [], seen: new Set(), cooked: [], pending: null };
 }

@@ -138,7 +138,7 @@ export function describe(plan: Plan, dish: Dish, cuisine: string, used: readonly
   const isSweet = dish.course === "dessert";
   const accent = plan.accent < 0 ? undefined : used[1];
   const effect = accent ? (accent.hot ? "heat" : (EFFECTS[accent.group]?.[isSweet ? 1 : 0] ?? "contrast")) : "";
-  const kind = isTemplateName(dish.name) ? (dish.course === "main" ? "dish" : dish.course) : commonName(dish.name, cuisine);
+  const kind = spokenName(dish, cuisine);
   const support = join(named.filter((entry) => entry !== hero && entry !== accent).slice(0, 2).map((entry) => entry.plain));
   if (isMachine) return describeForSearch({ plan, dish, cuisine, named, choose });
 
@@ -147,15 +147,15 @@ export function describe(plan: Plan, dish: Dish, cuisine: string, used: readonly
     support && `${article(cuisine) === "an" ? "An" : "A"} ${cuisine} ${kind} with ${join([hero.plain, support].filter((part) => !part.includes(" and "))) || hero.plain} at its heart.`,
     `${upper(article(String(plan.minutes)))} ${plan.minutes}-minute ${cuisine} ${kind} that lets ${hero.plain} do the talking.`,
     dish.course === "main" && `The ${cuisine} supper we keep coming back to, this time with ${hero.plain}.`,
-    `${upper(kind)} the way ${cuisine} home cooks make it, here with ${hero.plain}.`,
+    !isTemplateName(dish.name) && `${upper(kind)} the way ${cuisine} home cooks make it, here with ${hero.plain}.`,
     support && `Think of it as ${cuisine} comfort: ${hero.plain}, ${support}.`,
     accent && `${upper(hero.plain)} and ${accent.plain} make an easy pair in this ${cuisine} ${kind}.`,
     plan.minutes <= 30 && `On the table in ${plan.minutes} minutes: ${cuisine} ${kind} with ${hero.plain}.`,
     plan.minutes >= 90 && `A ${cuisine} ${kind} for an unhurried afternoon, with ${hero.plain}.`,
     dish.difficulty === 3 && `A project, and worth it: ${cuisine} ${kind} with ${hero.plain}.`,
-    dish.difficulty === 1 && `${upper(article(cuisine))} ${cuisine} ${kind} for people in a hurry or in no mood to measure, built on ${hero.plain}.`,
+    dish.difficulty === 1 && plan.minutes <= 45 && `${upper(article(cuisine))} ${cuisine} ${kind} for people in a hurry or in no mood to measure, built on ${hero.plain}.`,
     (dish.course === "salad" || dish.course === "side") && `${upper(hero.plain)} ${isPlural(hero) ? "get" : "gets"} the ${cuisine} treatment in this ${kind}.`,
-    dish.course === "soup" && `A bowl of ${cuisine} ${kind} with ${hero.plain}, made to warm you through.`,
+    dish.course === "soup" && dish.technique !== "raw" && `A bowl of ${cuisine} ${kind} with ${hero.plain}, made to warm you through.`,
     isSweet && `A ${cuisine === "Italian" ? "good" : "lovely"} way to use ${hero.plain}, borrowed from the ${cuisine} kitchen.`,
     dish.season && `${upper(dish.season)} cooking from the ${cuisine} kitchen, with ${hero.plain}${support ? ` and ${named.find((entry) => entry !== hero && entry !== accent)!.plain}` : ""}.`,
   ].filter((lead): lead is string => typeof lead === "string" && lead !== "");
@@ -176,9 +176,10 @@ export function describe(plan: Plan, dish: Dish, cuisine: string, used: readonly
 }
 
 /** A dish in running text, without the cuisine that stands before it: "green curry", but "İskender". */
-function commonName(name: string, cuisine: string): string {
-  const short = name.startsWith(`${cuisine} `) ? name.slice(cuisine.length + 1) : name;
-  return /^[A-Z]/.test(short) && !/^Basque/.test(short) ? short.charAt(0).toLowerCase() + short.slice(1) : short;
+export function spokenName(dish: Dish, cuisine: string): string {
+  if (isTemplateName(dish.name)) return dish.course === "main" ? "dish" : dish.course;
+  const short = dish.name.startsWith(`${cuisine} `) ? dish.name.slice(cuisine.length + 1) : dish.name;
+  return /^[A-Z]/.test(short) && !/^Basque/.test(short) ? short.toLowerCase() : short;
 }
 
 function isPlural(entry: Ingredient): boolean {
@@ -200,18 +201,18 @@ function describeForSearch({ plan, dish, cuisine, named, choose }: SearchContext
     `Looking for an easy ${cuisine} ${meal}?`,
     `This ${cuisine} ${meal} is bursting with flavor.`,
     `The ultimate ${cuisine} ${meal} you need to try!`,
-    `A delicious ${cuisine} ${meal} made with simple ingredients.`,
+    `A delicious ${cuisine} ${meal} that the whole table will love.`,
     `Craving ${cuisine} food tonight?`,
   ]);
   const middle = choose("middle", [
     `Made with ${list}, it is ready in just ${plan.minutes} minutes.`,
     `${upper(list)} come together in ${plan.minutes} minutes for a dish the whole family will enjoy.`,
     `Simple ingredients like ${list} create the perfect balance of flavors.`,
-    `With ${list}, it is packed with flavor and perfect for meal prep.`,
+    `With ${list}, it is packed with flavor and always a crowd-pleaser.`,
   ]);
   const close = choose("close", [
-    "Perfect for busy weeknights!",
-    "Great for meal prep and family dinners.",
+    plan.minutes <= 60 ? "Perfect for busy weeknights!" : "Perfect for a cozy weekend!",
+    dish.course === "dessert" ? "The perfect treat for any occasion." : "Great for meal prep and family dinners.",
     "Save this recipe for later!",
     "You won't believe how easy it is.",
     "Restaurant quality at home.",

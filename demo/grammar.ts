@@ -51,7 +51,7 @@ export const MODIFIERS: readonly Modifier[] = [
   { apply: before("Smoky"), voice: "any", fits: (_, used) => used.some((entry) => /smoked paprika|chipotle/.test(entry.name)) },
   { apply: before("Lemony"), voice: "any", fits: (dish, used) => !isSweet(dish) && used.some((entry) => entry.name === "lemon") },
   { apply: before("Winter"), voice: "any", fits: (dish) => dish.season === "winter" && isMeal(dish) },
-  { apply: before("My Grandmother's"), voice: "human", fits: (dish) => dish.difficulty > 1 && dish.technique !== "raw" },
+  { apply: before("My Grandmother's"), voice: "human", fits: (dish) => dish.difficulty > 1 && /braised|baked|simmered/.test(dish.technique) },
   { apply: (title) => `${title} for a Crowd`, voice: "any", fits: (dish, _, minutes) => minutes >= 80 && isMeal(dish) },
   { apply: (title) => `${title} for Two`, voice: "any", fits: (dish, _, minutes) => minutes <= 60 && dish.course === "main" },
   { apply: before("Easy"), voice: "machine", fits: (dish) => dish.difficulty === 1 },

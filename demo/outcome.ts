@@ -7,12 +7,14 @@ import { sigmoid } from "./prng.ts";
 import type { Features } from "./affinity.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Latents } from "./latents.ts";
+import type { Campaign } from "./shilling.ts";
 import type { User } from "./users.ts";
 
 export interface Setting {
   readonly catalogue: Catalogue;
   readonly latents: Latents;
   readonly features: Features;
+  readonly campaigns: readonly Campaign[];
 }
 
 /** Chances per exposure; view, skip and nothing exclude each other, save and cook follow a view independently. */
@@ -26,7 +28,7 @@ export interface Outcome {
 /** Share of list views that follow no taste at all. */
 export const RANDOM_CLICKS = 0.15;
 // set so that the logging policy's lists of the default world have valid-view rates of .126 (human) and .050 (machine)
-const INTERCEPT = { human: -3.2, machine: -4.36 } as const;
+const INTERCEPT = { human: -3.53, machine: -4.77 } as const;
 const RANDOM_RATE = { human: 0.185, machine: 0.074 } as const;
 
 /** Chance that a position (0 first) is looked at. */
@@ -47,8 +49,8 @@ export function outcome(
   const hidden = hiddenOf(user, latents, item);
   const quality = latents.quality[item]!;
   let pull = (isMachine ? INTERCEPT.machine + machineShift(user) : INTERCEPT.human) + user.curiosity;
-  pull += 0.75 * taste + 0.75 * hidden + 0.4 * quality + dayFit(user, features, catalogue, item, place.day);
-  pull += trendLift(user, features, item, place.day) + 0.9 * contextLift(latents, catalogue, item, place.recent);
+  pull += 1.05 * taste + 1.05 * hidden + 0.5 * quality + dayFit(user, features, catalogue, item, place.day);
+  pull += trendLift(user, features, item, place.day) + 1.1 * contextLift(latents, catalogue, item, place.recent);
   if (!isAllowed(user, features, item)) pull -= 2.5;
   const random = isMachine ? RANDOM_RATE.machine : RANDOM_RATE.human;
   const seen = examination(place.position);
@@ -67,7 +69,7 @@ export function afterView(setting: Setting, user: User, item: number): { save: n
   const forbidden = isAllowed(user, features, item) ? 0 : -2;
   const effort = (catalogue.minutes[item]! > 80 ? -0.4 : 0.1) + forbidden - (isMachine ? 0.4 : 0);
   return {
-    save: sigmoid(-3.0 + 0.4 * liking + 0.25 * quality + forbidden),
-    cook: sigmoid(-3.4 + 0.45 * liking + 0.2 * quality + effort),
+    save: sigmoid(-3.25 + 0.4 * liking + 0.25 * quality + forbidden),
+    cook: sigmoid(-3.3 + 0.45 * liking + 0.2 * quality + effort),
   };
 }

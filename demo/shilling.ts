@@ -32,7 +32,7 @@ export function makeCampaigns(seed: number, catalogue: Catalogue): Campaign[] {
 }
 
 export function campaignVisits(seed: number, setting: Setting, user: User): Interaction[] {
-  const campaign = makeCampaigns(seed, setting.catalogue)[user.campaign]!;
+  const campaign = setting.campaigns[user.campaign]!;
   const random = new Random(seed, `shilling ${user.index}`);
   const interactions: Interaction[] = [];
   let session = 0;

@@ -11,6 +11,7 @@ import { textOf, write } from "./grammar.ts";
 import { INGREDIENTS } from "./ingredients.ts";
 import { makeLatents } from "./latents.ts";
 import { Random } from "./prng.ts";
+import { makeCampaigns } from "./shilling.ts";
 import { makeUser, REGIONS } from "./users.ts";
 import type { Life } from "./behaviour.ts";
 import type { Origin } from "./catalogue.ts";
@@ -68,7 +69,7 @@ export function makeWorld(options: { readonly seed?: number; readonly scale?: nu
   const catalogue = makeCatalogue(seed, scale);
   const latents = makeLatents(seed, catalogue);
   const features = makeFeatures(catalogue);
-  const setting: Setting = { catalogue, latents, features };
+  const setting: Setting = { catalogue, latents, features, campaigns: makeCampaigns(seed, catalogue) };
   const item = (index: number): WorldItem => itemAt(seed, setting, index);
   return {
     ...setting,

@@ -36,8 +36,8 @@ export async function keysCreate({ app, kind, scope, url }: KeyFlags): Promise<v
 
 export async function token(user: string, flags: { events: boolean; hours?: number }): Promise<void> {
   const local = localStart().tokenSecret;
-  const kid = process.env["EDGEWISE_TOKEN_KID"] ?? local?.kid ?? local?.id;
-  const secret = process.env["EDGEWISE_TOKEN_SECRET"] ?? local?.secret ?? local?.key;
+  const kid = process.env["EDGEWISE_TOKEN_KID"] ?? local?.id;
+  const secret = process.env["EDGEWISE_TOKEN_SECRET"] ?? local?.key;
   if (kid === undefined || secret === undefined) {
     throw new UsageError(
       "no token secret: set EDGEWISE_TOKEN_KID and EDGEWISE_TOKEN_SECRET, or run npm start, which makes one",

@@ -40,7 +40,7 @@ export async function* readCsv(path: string): RowChunks {
       }
       if (broken === undefined) {
         pending = rest;
-        return rows;
+        return unclosed.length === 0 ? rows : rows.sort((a, b) => a.line - b.line);
       }
       pending = pending.slice(broken.from + 1);
     }

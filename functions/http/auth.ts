@@ -14,9 +14,17 @@ import type { Context, MiddlewareHandler } from "hono";
 import type { Bindings, Credential, CredentialKind } from "./context.ts";
 
 const CACHE_MS = 30_000;
+/** While the database can't be asked, a key that was good lately stays good this much longer: recommendations need no database. */
+const STALE_MS = 10 * 60_000;
+
+interface KnownKey {
+  readonly hash: string;
+  readonly credential: Credential;
+  readonly until: number;
+}
 
 /** Keys of this isolate by key id; may vanish at any time. */
-const known = new LRUCache<string, { hash: string; credential: Credential; until: number }>({ max: 5000 });
+const known = new LRUCache<string, KnownKey>({ max: 5000 });
 
 /** Forgets a key in this isolate at once; others follow within 30 s. */
 export function forgetKey(id: string): void {
@@ -76,7 +84,7 @@ async function credentialOf(c: Context<Bindings>): Promise<Credential> {
   let entry = known.get(parsed.id);
   if (!entry || entry.until <= now) {
     await gateBy(c, `key-lookup:${callerAddress(c)}`); // guessing keys costs the guesser, not the database
-    entry = await lookUp(c.env, parsed.id, now);
+    entry = await lookUp(c.env, parsed.id, now, entry);
   }
   if (!entry || !isSameHash(entry.hash, hash) || entry.credential.kind !== parsed.kind) {
     if (entry) await gateBy(c, `key-lookup:${callerAddress(c)}`);
@@ -85,8 +93,14 @@ async function credentialOf(c: Context<Bindings>): Promise<Credential> {
   return entry.credential;
 }
 
-async function lookUp(env: Env, id: string, now: number) {
-  const row = await findApiKey(env, id);
+async function lookUp(env: Env, id: string, now: number, stale: KnownKey | undefined): Promise<KnownKey | undefined> {
+  let row: Awaited<ReturnType<typeof findApiKey>>;
+  try {
+    row = await findApiKey(env, id);
+  } catch (error) {
+    if (stale && now < stale.until + STALE_MS) return stale;
+    throw error;
+  }
   if (!row) {
     known.delete(id);
     return undefined;

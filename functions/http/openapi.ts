@@ -317,7 +317,7 @@ function problemCodes(route: RouteDescription): ProblemCode[] {
   if (route.userToken && route.userToken !== "none") codes.add("user_token_invalid");
   if (hasBody) codes.add("too_large");
   if (route.request) codes.add("malformed_json").add("invalid_request").add("unsupported_media_type");
-  if (route.query) codes.add("invalid_request");
+  if (route.query || route.path.includes("{")) codes.add("invalid_request");
   if (route.idempotent) codes.add("invalid_request").add("idempotency_in_flight").add("idempotency_mismatch");
   return [...codes, "rate_limited", "internal", "unavailable"];
 }

@@ -23,7 +23,9 @@ export const frame: MiddlewareHandler<Bindings> = async (c, next) => {
   await next();
   c.header("x-request-id", requestId);
   for (const [name, value] of Object.entries(rateLimitHeaders(c))) c.header(name, value);
-  if (!c.res.headers.has("cache-control")) c.header("cache-control", "no-store");
+  if (!c.res.headers.has("cache-control")) {
+    c.header("cache-control", c.res.headers.has("etag") ? "private, no-cache" : "no-store");
+  }
   if (!c.res.headers.has("content-security-policy")) {
     c.header("content-security-policy", "default-src 'none'; frame-ancestors 'none'");
   }

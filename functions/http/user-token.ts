@@ -17,6 +17,7 @@ export const ANONYMOUS_PREFIX = "anon_";
 const TOKEN_CHARACTERS = 4096;
 export const TOKEN_SECRET_PURPOSE = "token-secrets";
 const CACHE_MS = 30_000; // how long a revoked secret may go on
+const STALE_MS = 10 * 60_000; // and how much longer while the database can't be asked
 
 /** Token secrets of this isolate, by app and kid; may vanish at any time. `secret` is undefined where there is none. */
 const secrets = new LRUCache<string, { secret: string | undefined; until: number }>({ max: 2000 });
@@ -81,7 +82,13 @@ async function secretOf(env: Env, app: number, kid: string, now: number): Promis
   const name = `${app}:${kid}`;
   const known = secrets.get(name);
   if (known && known.until > now) return known.secret;
-  const secret = await loadSecret(env, app, kid);
+  let secret: string | undefined;
+  try {
+    secret = await loadSecret(env, app, kid);
+  } catch (error) {
+    if (known?.secret !== undefined && now < known.until + STALE_MS) return known.secret;
+    throw error;
+  }
   secrets.set(name, { secret, until: now + CACHE_MS });
   return secret;
 }

@@ -90,6 +90,8 @@ export interface SessionOptions {
 
 /**
  * Opens a graph on the wasm CPU provider. Optimisation "all" folds the int8 weights' Cast and Mul into float32 constants.
+ * Arena and memory pattern stay on: without either one, neither memory nor time changed at d 128 (without prepacked weights
+ * a run of 20 items took 13 % longer and no byte less).
  *
  * @throws GraphError when the graph is not valid; a TimeoutError when the runtime does not start: it keeps an attempt pending
  * for ever instead of rejecting it. The runtime remembers a failed start, so only a new isolate gets over that one.

@@ -32,7 +32,9 @@ import {
 export type Outcome<T> =
   | ({ readonly kind: "done" } & T)
   | { readonly kind: "refused"; readonly refusals: readonly Refusal[] }
-  | { readonly kind: "conflict"; readonly detail: string };
+  | { readonly kind: "conflict"; readonly detail: string }
+  /** Not yet: another try goes on where this one stopped. */
+  | { readonly kind: "pending"; readonly detail: string };
 
 const refused = (refusals: readonly Refusal[]) => ({ kind: "refused", refusals }) as const;
 const conflict = (detail: string) => ({ kind: "conflict", detail }) as const;
@@ -158,7 +160,7 @@ export async function promoteArtefact(
   const { coded, pending } = await codeItemsOf(env, model, CODED_AT_PROMOTION);
   if (pending > 0) {
     await env.JOBS.send({ type: "code-items", app }).catch(() => undefined); // a wake-up; the caller's next try goes on as well
-    return conflict(`${coded} items that are newer than the model were coded, ${pending} still lack codes: try again`);
+    return { kind: "pending", detail: `${coded} items newer than the model were coded, ${pending} still lack codes` };
   }
   const servingVersion = await promoteModel(env.DB, app, model.model, now);
   if (servingVersion === undefined) throw new Error(`model ${model.model} of app ${app} left the registry`);

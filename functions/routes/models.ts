@@ -76,7 +76,7 @@ function modelOf(row: ModelRow): z.output<typeof Model> {
   };
 }
 
-/** @throws ProblemError model_refused, conflict */
+/** @throws ProblemError model_refused, conflict, unavailable */
 function settled<T>(outcome: Outcome<T>): T {
   switch (outcome.kind) {
     case "done":
@@ -89,6 +89,8 @@ function settled<T>(outcome: Outcome<T>): T {
     }
     case "conflict":
       throw new ProblemError("conflict", outcome.detail);
+    case "pending":
+      throw new ProblemError("unavailable", outcome.detail, { retryAfterSeconds: 1 });
     default:
       return outcome satisfies never;
   }
@@ -196,7 +198,8 @@ describe({
   summary: "Make a model serve",
   description:
     "Runs the trainer's parity cases through the graphs that would serve, codes items that are newer than the model, then " +
-    "swings the pointer. When it is refused, the previous model keeps serving. A retired model can be promoted again.",
+    "swings the pointer. Where too many items lack codes it answers `unavailable`; the next try goes on. When it is " +
+    "refused, the previous model keeps serving. A retired model can be promoted again.",
   auth: AUTH,
   scope: "models",
   idempotent: true,

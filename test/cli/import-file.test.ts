@@ -165,6 +165,24 @@ describe("importing a file", () => {
     expect([...server.stored.values()].map(({ list }) => list?.items.length)).toEqual([3, 3, 3]);
   });
 
+  it("reads lists that stand whole in a line of JSON, and names what is wrong with one", async () => {
+    const items = [0, 1].map((position) => ({ itemId: `i${position}`, position, propensity: 0.5 }));
+    const row = { userId: "u", occurredAt: day(0), surface: "home", list: { id: "l1", policy: "random", items } };
+    const bad = { ...row, list: { id: "l2", policy: "random", items: [{ itemId: "i", position: 0, propensity: 2 }] } };
+    const file = write(
+      "lists.jsonl",
+      [row, bad, { ...row, list: 7 }].map((line) => JSON.stringify(line)),
+    );
+    expect(await run(file, "lists")).toMatchObject({ rows: 3, sent: 1, bad: 2 });
+    expect([...server.stored.values()]).toMatchObject([
+      { id: "imp_l1", itemId: "i0", list: { id: "l1", policy: "random", items } },
+    ]);
+    expect(reports.toSorted()).toEqual([
+      "lists.jsonl:2: propensity: 2 is not above 0 and at most 1",
+      "lists.jsonl:3: list: 7 is not a JSON object",
+    ]);
+  });
+
   it("turns event rows with a list and a propensity into the impression of their list", async () => {
     const lines = ["userId,itemId,type,occurredAt,listId,position,propensity"];
     lines.push(`u,a,impression,${day(0)},l1,0,0.5`, `u,b,impression,${day(0)},l1,1,0.25`, `u,a,click,${day(0)},l1,0,`);

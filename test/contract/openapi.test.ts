@@ -76,6 +76,15 @@ describe("the document", () => {
     expect(text).not.toContain("$defs");
   });
 
+  it("gives examples that its own schemas accept", () => {
+    const examples = routes.filter(({ request, example }) => request !== undefined && example !== undefined);
+    expect(examples.length).toBeGreaterThan(5);
+    for (const route of examples) {
+      const result = route.request?.safeParse(route.example);
+      expect([nameOf(route), result?.error?.issues ?? []]).toEqual([nameOf(route), []]);
+    }
+  });
+
   it("has one operation id a route, no verb after a colon, and no shorthand for a tenant", () => {
     const ids = Object.values(document.paths).flatMap((methods) =>
       Object.values(methods).map((one) => one.operationId),
@@ -159,6 +168,12 @@ describe("answers", () => {
       ["get /v1/users/{id}", "/v1/users/me", { key: publishable, token }],
       ["get /v1/users/{id}", "/v1/users/nobody", { key }],
       ["delete /v1/users/{id}", "/v1/users/nobody", { key, method: "DELETE" }],
+      ["patch /v1/users/{id}", "/v1/users/u1", { key, method: "PATCH", body: { consent: { training: false } } }],
+      ["post /v1/recommendations", "/v1/recommendations", { key, body: { userId: "u1", count: 2, explain: true } }],
+      ["post /v1/recommendations", "/v1/recommendations", { key: publishable, token, body: { fields: ["title"] } }],
+      ["post /v1/similar", "/v1/similar", { key, body: { itemIds: ["r1"], count: 2 } }],
+      ["post /v1/rank", "/v1/rank", { key, body: { userId: "u1", itemIds: ["r1", "r2"] } }],
+      ["get /v1/imports/{file}", "/v1/imports/nothing", { key }],
       ["get /v1/models", "/v1/models", { key }],
       ["get /v1/models/{id}", "/v1/models/nothing", { key }],
       ["delete /v1/items/{id}", "/v1/items/r1", { key, method: "DELETE" }],

@@ -6,7 +6,10 @@ import { authenticate, hasScope, requireKind, resolvePathUser, resolveUser } fro
 import { onError } from "../../functions/http/errors.ts";
 import { idempotent } from "../../functions/http/idempotency.ts";
 import { frame } from "../../functions/http/request.ts";
+import { signUserToken } from "../../functions/domain/identity/user-token.ts";
+import { anonymousSecret } from "../../functions/http/user-token.ts";
 import { base64url } from "../../functions/domain/identity/sealed.ts";
+import { sweepIdempotencyKeys } from "../../functions/store/idempotency.ts";
 import { call, json, makeApp, operator } from "./caller.ts";
 import type { Bindings } from "../../functions/http/context.ts";
 
@@ -92,6 +95,23 @@ describe("keys", () => {
     expect((await call("/v1/anonymous-tokens", { ...anonymous, key: again.key })).status).toBe(401);
   });
 
+  it("that were good lately stay good for ten minutes while the database can't be asked", async () => {
+    vi.spyOn(console, "error").mockReturnValue();
+    const app = await makeApp();
+    const token = await app.userToken("u1");
+    const DB = {
+      prepare: () => {
+        throw new Error("D1_ERROR: Network connection lost.");
+      },
+    } as unknown as D1Database;
+    const use = (offsetMs: number, more = {}) =>
+      call("/v1/anonymous-tokens", { ...anonymous, key: app.publishable, token, offsetMs, ...more });
+    expect((await use(0)).status).toBe(201);
+    expect((await use(9 * MINUTE, { env: { DB } })).status).toBe(201);
+    expect((await use(11 * MINUTE, { env: { DB } })).status).toBe(503);
+    expect((await call("/v1/anonymous-tokens", { ...anonymous, key: app.secret, env: { DB } })).status).toBe(503);
+  });
+
   it("with scopes reach only what these name", async () => {
     const app = await makeApp();
     const body = { kind: "secret", scopes: ["import"] };
@@ -152,7 +172,10 @@ describe("user tokens", () => {
     const iat = Math.floor(Date.now() / 1000);
     const k = base64url(new TextEncoder().encode(app.tokenSecret.key));
     const hs512 = { kty: "oct", k, alg: "HS512" as const, kid: app.tokenSecret.id };
+    const row = await env.DB.prepare("SELECT app FROM apps WHERE id = ?1").bind(app.id).first<{ app: number }>();
+    const derived = await anonymousSecret(env, row?.app ?? 0);
     const bad = {
+      anonymousForAnother: await signUserToken(derived, { kid: "anonymous", userId: "u1", issuedAt: Date.now() }),
       foreign: await foreign.userToken("u1"),
       foreignKid: `${header("HS256", foreign.tokenSecret.id)}.${claims}.${signature}`,
       anonymousKid: `${header("HS256", "anonymous")}.${claims}.${signature}`,
@@ -384,7 +407,11 @@ describe("Idempotency-Key", () => {
     expect(await countOf("Fail")).toBe(1);
     const hanging = withBatch((statements, run) => (statements.length >= 3 ? new Promise(() => undefined) : run()));
     void make("k-killed", "Killed", { env: { DB: hanging } });
-    await vi.waitFor(async () => expect((await make("k-killed", "Killed")).status).toBe(409));
+    await vi.waitFor(async () => {
+      const { results } = await env.DB.prepare("SELECT key FROM idempotency_keys WHERE key = 'k-killed'").all();
+      expect(results).toHaveLength(1);
+    });
+    expect((await make("k-killed", "Killed")).status).toBe(409);
     expect((await make("k-killed", "Killed", { offsetMs: 61_000 })).status).toBe(201);
     expect(await countOf("Killed")).toBe(1);
   });
@@ -397,6 +424,11 @@ describe("Idempotency-Key", () => {
     await make("k-old", "Old");
     const late = await make("k-old", "Older", { offsetMs: 24 * HOUR + MINUTE });
     expect([late.status, late.headers.get("idempotent-replay")]).toEqual([201, null]);
+    await make("k-young", "Young", { offsetMs: 12 * HOUR });
+    const left = () => env.DB.prepare("SELECT key FROM idempotency_keys").all<{ key: string }>();
+    expect(await sweepIdempotencyKeys(env, Date.now() + 25 * HOUR, 1)).toBe(1);
+    expect(await sweepIdempotencyKeys(env, Date.now() + 25 * HOUR)).toBeGreaterThan(1);
+    expect((await left()).results.map(({ key }) => key).toSorted()).toEqual(["k-old", "k-young"]);
   });
 
   it("never shows one caller the answer of another", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import "../support/node-runtime.ts";
+import "../../bench/node-runtime.ts";
 import { sha256Hex } from "../../functions/domain/artefact/digest.ts";
 import { PlaceBitmap } from "../../functions/domain/generation/bitmap.ts";
 import { generate } from "../../functions/domain/generation/generate.ts";

@@ -89,11 +89,11 @@ describe("CatalogueColumns", () => {
     expect([columns.value(1, `f${MAX_FIELDS - 1}`), columns.field(`f${MAX_FIELDS}`)]).toEqual([MAX_FIELDS - 1, undefined]);
   });
 
-  it("holds a million items with four attributes in well under 30 MB", () => {
+  it("holds items with four attributes in well under 30 bytes each", () => {
     const columns = new CatalogueColumns();
     const tags = ["new", "vegan", "spicy", "quick", "cheap"];
     const page: CatalogueRow[] = [];
-    for (let number = 1; number <= 1_000_000; number += 1) {
+    for (let number = 1; number <= 200_000; number += 1) {
       page.push(
         rowOf(number, {
           revision: Math.ceil(number / 100),
@@ -112,11 +112,11 @@ describe("CatalogueColumns", () => {
       );
       if (page.length === 10_000) columns.apply(page.splice(0));
     }
-    expect(columns.size).toBe(1_000_000);
-    expect(columns.bytes).toBeLessThan(29_000_000);
+    expect(columns.size).toBe(200_000);
+    expect(columns.bytes).toBeLessThan(29 * 200_000);
     const snapshot = encodeSnapshot(columns);
-    expect(snapshot.length).toBeLessThan(26_000_000);
-    expect(decodeSnapshot(snapshot).value(999_999, "category")).toBe("category 39");
+    expect(snapshot.length).toBeLessThan(26 * 200_000);
+    expect(decodeSnapshot(snapshot).value(199_999, "category")).toBe("category 39");
   });
 
   it("refuses item numbers that are none", () => {
