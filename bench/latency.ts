@@ -46,7 +46,8 @@ async function variant(
   const { manifest } = source;
   const given = Parity.parse(JSON.parse(new TextDecoder().decode(await source.read(manifest.parity.file))));
   const cases = given.cases.slice(0, 4).map((one) => ({ ...one, top: [] }));
-  const parity = new TextEncoder().encode(JSON.stringify({ label: `${beams} beams`, cases, text: given.text }));
+  const text = JSON.stringify({ label: `${beams} beams`, cases, text: given.text });
+  const parity = Uint8Array.from(new TextEncoder().encode(text));
   const sha256 = createHash("sha256").update(parity).digest("hex");
   const files = manifest.files.map((file) =>
     file.path === manifest.parity.file ? { ...file, bytes: parity.length, sha256 } : file,
@@ -165,7 +166,8 @@ async function measureBeams(
   }));
   const inside = async (history: number, times: number) => {
     const response = await fetch(`${url}/bench/generation?app=${app.id}&history=${history}&times=${times}`);
-    return ((await response.json()) as { times: number[] }).times;
+    const answer = (await response.json()) as { times: number[] };
+    return answer.times;
   };
   for (const { history } of rows) {
     await inside(history, 30);
@@ -212,7 +214,8 @@ async function measureCold(storage: string, app: { id: string; key: string }) {
   );
   const runtimeReady = await first(async (url) => {
     const response = await fetch(`${url}/bench/ready?app=${app.id}`);
-    return ((await response.json()) as { ms: number }).ms;
+    const answer = (await response.json()) as { ms: number };
+    return answer.ms;
   });
   return {
     firstAnswer: round(firstAnswer, 1),

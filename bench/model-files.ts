@@ -14,8 +14,7 @@ export async function folderSource(folder: string): Promise<ModelSource> {
   return {
     manifest,
     async read(file) {
-      const bytes = await readFile(path.join(folder, file));
-      return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
+      return Uint8Array.from(await readFile(path.join(folder, file))).buffer;
     },
   };
 }

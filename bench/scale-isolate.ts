@@ -1,9 +1,11 @@
 /** Memory of one isolate that serves a synthetic app inside workerd, read through the inspector after a garbage collection. */
-import { spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import net from "node:net";
+import os from "node:os";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { Miniflare } from "miniflare";
 import { median, round } from "./bench.ts";
 
 export interface IsolateMemory {
@@ -23,31 +25,44 @@ interface HeapUsage {
 }
 
 const DECODINGS = 60;
-const START_TIMEOUT_MS = 60_000;
+/** A call of the inspector takes a collection at most; one that takes longer was lost with its isolate. */
+const CALL_TIMEOUT_MS = 30_000;
 
 /** Serves each catalogue in turn, smallest first, from one isolate. @throws Error when the local Worker does not start */
 export async function measureIsolates(
   catalogues: readonly { readonly items: number; readonly snapshot: Uint8Array }[],
 ): Promise<IsolateMemory[]> {
-  const [port, inspectorPort] = [await freePort(), await freePort()];
-  const wrangler = path.join(path.dirname(createRequire(import.meta.url).resolve("wrangler/package.json")), "bin/wrangler.js");
-  const config = path.join(import.meta.dirname, "worker/wrangler.toml");
-  const options = ["--local", "--ip", "127.0.0.1", "--port", String(port), "--inspector-port", String(inspectorPort)];
-  const server = spawn(process.execPath, [wrangler, "dev", "--config", config, ...options, "--log-level", "error"], {
-    stdio: ["ignore", "ignore", "inherit"],
-    env: { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false" },
+  const folder = mkdtempSync(path.join(os.tmpdir(), "edgewise-scale-"));
+  const inspectorPort = await freePort();
+  bundle(folder);
+  // not `wrangler dev`: it would start the isolate anew whenever a source file changes
+  const server = new Miniflare({
+    inspectorPort,
+    workers: [
+      {
+        name: "scale",
+        rootPath: folder,
+        modulesRoot: folder,
+        modules: true,
+        scriptPath: path.join(folder, "scale.js"),
+        modulesRules: [
+          { type: "CompiledWasm", include: ["**/*.wasm"] },
+          { type: "Data", include: ["**/*.onnx"] },
+        ],
+        compatibilityDate: "2026-10-20",
+      },
+    ],
   });
-  const ended = new Promise<void>((resolve) => server.once("exit", () => resolve()));
   try {
-    const origin = `http://127.0.0.1:${port}`;
-    await answering(origin, server);
+    const origin = String(await server.ready);
+    await json(fetch(origin));
     const inspector = await openInspector(inspectorPort);
     const before = await inspector.heapUsage();
     const memories: IsolateMemory[] = [];
     let isWasmInside: boolean | undefined;
     for (const { snapshot } of catalogues) {
       await json(fetch(origin, { method: "PUT", body: snapshot as Uint8Array<ArrayBuffer> }));
-      const { times, wasmBytes } = await json(fetch(`${origin}/?decodings=${DECODINGS}`));
+      const { times, wasmBytes } = await json(fetch(`${origin}?decodings=${DECODINGS}`));
       const usage = await inspector.heapUsage();
       // the first catalogue is small: what the backing stores gained is the wasm memory, or is not
       isWasmInside ??= usage.backingStorageSize - before.backingStorageSize >= wasmBytes;
@@ -63,25 +78,25 @@ export async function measureIsolates(
     inspector.close();
     return memories;
   } finally {
-    server.kill("SIGINT");
-    await Promise.race([ended, sleep(5000, undefined, { ref: false })]);
-    if (server.exitCode === null) server.kill("SIGKILL");
+    await server.dispose();
+    rmSync(folder, { recursive: true });
   }
+}
+
+/** The Worker of bench/worker as one module, with its wasm and graphs beside it. */
+function bundle(folder: string): void {
+  const wrangler = path.join(path.dirname(createRequire(import.meta.url).resolve("wrangler/package.json")), "bin/wrangler.js");
+  const config = path.join(import.meta.dirname, "worker/wrangler.toml");
+  execFileSync(process.execPath, [wrangler, "deploy", "--dry-run", "--config", config, "--outdir", folder], {
+    stdio: ["ignore", "ignore", "inherit"],
+    env: { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false" },
+  });
 }
 
 async function json(response: Promise<Response>): Promise<{ times?: number[]; wasmBytes: number }> {
   const answer = await response;
   if (!answer.ok) throw new Error(`the Worker answered ${answer.status}: ${await answer.text()}`);
   return (await answer.json()) as { times?: number[]; wasmBytes: number };
-}
-
-async function answering(origin: string, server: { readonly exitCode: number | null }): Promise<void> {
-  for (const deadline = Date.now() + START_TIMEOUT_MS; Date.now() < deadline; await sleep(100)) {
-    if (server.exitCode !== null) throw new Error(`wrangler dev ended with ${server.exitCode}`);
-    const answer = await fetch(origin).catch(() => undefined);
-    if (answer?.ok === true) return;
-  }
-  throw new Error(`the Worker did not answer within ${START_TIMEOUT_MS} ms`);
 }
 
 /** Speaks the Chrome DevTools protocol with the first target. */
@@ -100,6 +115,7 @@ async function openInspector(port: number): Promise<{ heapUsage(): Promise<HeapU
   const call = (method: string): Promise<unknown> => {
     const id = (lastId += 1);
     return new Promise((resolve, reject) => {
+      setTimeout(() => reject(new Error(`${method}: no answer in ${CALL_TIMEOUT_MS} ms`)), CALL_TIMEOUT_MS).unref();
       const listen = ({ data }: MessageEvent): void => {
         const message = JSON.parse(String(data)) as { id?: number; result?: unknown; error?: { message: string } };
         if (message.id !== id) return;

@@ -29,7 +29,13 @@ export interface Features {
   readonly seasons: Uint8Array;
 }
 
-const DIET_BITS: Readonly<Record<string, number>> = { vegetarian: 1, vegan: 2, pescatarian: 4, "gluten-free": 8, "nut-free": 16 };
+const DIET_BITS: Readonly<Record<string, number>> = {
+  vegetarian: 1,
+  vegan: 2,
+  pescatarian: 4,
+  "gluten-free": 8,
+  "nut-free": 16,
+};
 const SEASONS = ["spring", "summer", "autumn", "winter"] as const;
 
 export function makeFeatures(catalogue: Catalogue): Features {
@@ -52,7 +58,8 @@ export function makeFeatures(catalogue: Catalogue): Features {
     features.group[item] = INGREDIENT_GROUPS.indexOf(hero.group);
     features.isMain[item] = dish.course === "main" ? 1 : 0;
     for (const diet of dietsOf(used)) features.diets[item]! |= DIET_BITS[diet] ?? 0;
-    for (const [place, trend] of TRENDS.entries()) if (used.some((entry) => entry.name === trend.ingredient)) features.trends[item]! |= 1 << place;
+    for (const [place, trend] of TRENDS.entries())
+      if (used.some((entry) => entry.name === trend.ingredient)) features.trends[item]! |= 1 << place;
     const seasons = hero.seasons.length > 0 ? hero.seasons : dish.season ? [dish.season] : [];
     for (const season of seasons) features.seasons[item]! |= 1 << SEASONS.indexOf(season);
   }
@@ -66,14 +73,17 @@ const TASTE_SCALE = 1 / 1.5;
 export function tasteOf(user: User, features: Features, item: number): number {
   return (
     TASTE_SCALE *
-    (user.cuisineTaste[features.cuisine[item]!]! + user.techniqueTaste[features.technique[item]!]! + user.groupTaste[features.group[item]!]!)
+    (user.cuisineTaste[features.cuisine[item]!]! +
+      user.techniqueTaste[features.technique[item]!]! +
+      user.groupTaste[features.group[item]!]!)
   );
 }
 
 /** The collaborative factor; mean about 0, variance about 1 over recipes. */
 export function hiddenOf(user: User, latents: Latents, item: number): number {
   let sum = 0;
-  for (let axis = 0; axis < HIDDEN_DIM; axis += 1) sum += user.hidden[axis]! * latents.hidden[item * HIDDEN_DIM + axis]!;
+  for (let axis = 0; axis < HIDDEN_DIM; axis += 1)
+    sum += user.hidden[axis]! * latents.hidden[item * HIDDEN_DIM + axis]!;
   return sum;
 }
 
@@ -112,7 +122,8 @@ export function trendLift(user: User, features: Features, item: number, day: num
   const bits = features.trends[item]!;
   if (bits === 0) return 0;
   let lift = 0;
-  for (const [place, trend] of TRENDS.entries()) if (bits & (1 << place)) lift += user.trendSense[place]! * 1.8 * trendStrength(trend, day);
+  for (const [place, trend] of TRENDS.entries())
+    if (bits & (1 << place)) lift += user.trendSense[place]! * 2.4 * trendStrength(trend, day);
   return lift;
 }
 

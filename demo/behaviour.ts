@@ -60,7 +60,8 @@ export function liveLife(seed: number, setting: Setting, user: User): Life {
   for (let day = user.joinDay; day < DAYS; day += 1) {
     const chance = (user.sessions / DAYS) * WEEK_RHYTHM[weekday(day)]!;
     if (!walk.random.chance(Math.min(0.95, chance))) continue;
-    const hour = user.morning || walk.random.chance(0.15) ? 7 + 4 * walk.random.next() : 16.5 + 4.5 * walk.random.next();
+    const hour =
+      user.morning || walk.random.chance(0.15) ? 7 + 4 * walk.random.next() : 16.5 + 4.5 * walk.random.next();
     const session: Session = { index, day, clock: Math.floor(day * DAY_SECONDS + hour * 3600), toCook: [] };
     index += 1;
     if (platform) browseLists(setting, walk, life, session, platform);
@@ -89,7 +90,13 @@ function browseLists(setting: Setting, walk: Walk, life: Life, session: Session,
 function visit(setting: Setting, walk: Walk, life: Life, session: Session, isSessionStart: boolean): void {
   const choice = chooseNext(setting, walk, session.clock, isSessionStart);
   if (!choice) return;
-  view(setting, walk, life, session, { item: choice.item, surface: choice.surface, list: -1, position: -1, propensity: 0 });
+  view(setting, walk, life, session, {
+    item: choice.item,
+    surface: choice.surface,
+    list: -1,
+    position: -1,
+    propensity: 0,
+  });
 }
 
 type Shown = Pick<Interaction, "item" | "surface" | "list" | "position" | "propensity">;
@@ -120,7 +127,13 @@ function showList(setting: Setting, walk: Walk, life: Life, session: Session, pl
   for (const [position, item] of slate.items.entries()) {
     const chances = outcome(setting, walk.user, item, { position, day: session.day, recent });
     const roll = random.next();
-    const shown: Shown = { item, surface: "home.forYou", list: index, position, propensity: slate.propensities[position]! };
+    const shown: Shown = {
+      item,
+      surface: "home.forYou",
+      list: index,
+      position,
+      propensity: slate.propensities[position]!,
+    };
     if (roll < chances.view) {
       view(setting, walk, life, session, shown);
     } else if (roll < chances.view + chances.skip) {
@@ -136,7 +149,13 @@ function cook(setting: Setting, walk: Walk, life: Life, session: Session): void 
   let clock = session.clock + walk.random.between(1500, 6000);
   for (const shown of session.toCook) {
     if (clock >= DAYS * DAY_SECONDS) return;
-    life.interactions.push({ ...withoutExtras(shown), type: "cook", seconds: clock, value: null, session: session.index });
+    life.interactions.push({
+      ...withoutExtras(shown),
+      type: "cook",
+      seconds: clock,
+      value: null,
+      session: session.index,
+    });
     clock += walk.random.between(60, 900);
     walk.cooked.push(shown.item);
     if (setting.features.isMain[shown.item]) walk.pending = { item: shown.item, day: session.day };
@@ -145,5 +164,11 @@ function cook(setting: Setting, walk: Walk, life: Life, session: Session): void 
 }
 
 function withoutExtras(shown: Session["toCook"][number]): Shown {
-  return { item: shown.item, surface: shown.list < 0 ? "cookbook" : "home.forYou", list: shown.list, position: shown.position, propensity: shown.propensity };
+  return {
+    item: shown.item,
+    surface: shown.list < 0 ? "cookbook" : "home.forYou",
+    list: shown.list,
+    position: shown.position,
+    propensity: shown.propensity,
+  };
 }

@@ -27,7 +27,10 @@ export function seasonShare(day: number, season: "spring" | "summer" | "autumn" 
 /**
  * Moves rows so that the world's last day becomes the UTC day before `nowMs`, by whole days; order and other fields stay.
  */
-export function shiftToYesterday<Row extends { readonly occurredAt: string }>(rows: readonly Row[], nowMs: number): Row[] {
+export function shiftToYesterday<Row extends { readonly occurredAt: string }>(
+  rows: readonly Row[],
+  nowMs: number,
+): Row[] {
   const offset = offsetToYesterday(nowMs);
   return rows.map((row) => ({ ...row, occurredAt: shiftedText(row.occurredAt, offset) }));
 }

@@ -151,7 +151,10 @@ function drawPlan(random: Random, creator: Creator): Plan {
   const isNamed = accentsNamed(dish.titles[template]!) > 0;
   const accent = accents.length > 0 && (isNamed || random.chance(0.5)) ? random.pick(accents) : undefined;
   const others = accent ? accents.filter((entry) => joins([accent], entry)) : [];
-  const second = isNamed && / with \{W\}$/.test(dish.titles[template]!) && others.length > 0 && random.chance(0.25) ? random.pick(others) : undefined;
+  const second =
+    isNamed && dish.titles[template]!.endsWith(" with {W}") && others.length > 0 && random.chance(0.25)
+      ? random.pick(others)
+      : undefined;
   const [low, high] = dish.minutes;
   const step = high > 90 ? 10 : 5;
   const plan: Plan = {
@@ -164,7 +167,10 @@ function drawPlan(random: Random, creator: Creator): Plan {
     minutes: Math.round((low + (high - low) * random.next()) / step) * step,
     wording: random.bits(),
   };
-  return { ...plan, modifier: random.chance(creator.isMachine ? 0.6 : 0.16) ? drawModifier(random, plan, creator.isMachine) : -1 };
+  return {
+    ...plan,
+    modifier: random.chance(creator.isMachine ? 0.6 : 0.16) ? drawModifier(random, plan, creator.isMachine) : -1,
+  };
 }
 
 /** A modifier that fits the dish and does not pile up on a title that begins with one. */
@@ -172,12 +178,20 @@ function drawModifier(random: Random, plan: Plan, isMachine: boolean): number {
   const dish = DISHES[plan.dish]!;
   const used = ingredientsOf(plan);
   const plain = titleOf({ ...plan, modifier: -1 });
-  if (/^(Crisp|Slow|Smoky|Creamy|Quick|Whipped|Sticky|Sheet|Charred|Weekend|Sizzling|Bubbling|Lemon|Whole|Warm|Cold|Chilled|Burnt|Sunday|Saucy|Low|Flaky|Chewy|Buttery|Fluffy|Hot|Roast|Baked|Barbecue|Oven|Spicy)/.test(plain)) return -1;
+  if (
+    /^(Crisp|Slow|Smoky|Creamy|Quick|Whipped|Sticky|Sheet|Charred|Weekend|Sizzling|Bubbling|Lemon|Whole|Warm|Cold|Chilled|Burnt|Sunday|Saucy|Low|Flaky|Chewy|Buttery|Fluffy|Hot|Roast|Baked|Barbecue|Oven|Spicy)/.test(
+      plain,
+    )
+  )
+    return -1;
   const fitting = MODIFIERS.flatMap((modifier, index) => {
     if (modifier.voice !== "any" && (modifier.voice === "machine") !== isMachine) return [];
     if (!modifier.fits(dish, used, plan.minutes)) return [];
     const title = modifier.apply(plain, plan);
-    const [word = ""] = title.slice(0, title.length - plain.length).trim().split(" ");
+    const [word = ""] = title
+      .slice(0, title.length - plain.length)
+      .trim()
+      .split(" ");
     return word.length > 3 && plain.includes(word.replace(/y$/, "")) ? [] : [index];
   });
   return fitting.length > 0 ? random.pick(fitting) : -1;

@@ -36,9 +36,11 @@ export function startWalk(seed: number, setting: Setting, user: User): Walk {
   const random = new Random(seed, `walk ${user.index}`);
   const pool = makePool(setting.latents, random);
   const sums = runningSums(pool, (item) => {
-    const pull = 1.4 * tasteOf(user, setting.features, item) + 1.4 * hiddenOf(user, setting.latents, item);
+    const pull = 1.6 * tasteOf(user, setting.features, item) + 1.15 * hiddenOf(user, setting.latents, item);
     const origin = setting.catalogue.origin[item] === 1 ? machineShift(user) - 0.6 : 0;
-    return exp(pull + 1.0 * setting.latents.quality[item]! + origin) * (isAllowed(user, setting.features, item) ? 1 : 0.02);
+    return (
+      exp(pull + 1.0 * setting.latents.quality[item]! + origin) * (isAllowed(user, setting.features, item) ? 1 : 0.02)
+    );
   });
   return { user, random, pool, sums, recent: [], seen: new Set(), cooked: [], pending: null };
 }
@@ -49,7 +51,7 @@ export function met(walk: Walk, item: number): void {
 }
 
 /**
- * 15 % at random; after a cooked main soon a complement; else by the links between topics, by fashion, from old favourites, or by taste
+ * 15 % at random; after a cooked main soon a complement; else by fashion, by the links between topics, from old favourites, or by taste
  * and hidden factor over everything.
  */
 export function chooseNext(setting: Setting, walk: Walk, seconds: number, isSessionStart: boolean): Choice | null {
@@ -63,6 +65,12 @@ export function chooseNext(setting: Setting, walk: Walk, seconds: number, isSess
     const item = complementOf(setting, walk, walk.pending.item, seconds);
     walk.pending = null;
     if (item >= 0) return { item, surface: "item.similar" };
+  }
+  for (const [place, trend] of TRENDS.entries()) {
+    if (random.chance(0.2 * walk.user.trendSense[place]! * trendStrength(trend, day))) {
+      const item = inFashion(setting, walk, place, seconds);
+      if (item >= 0) return { item, surface: "search" };
+    }
   }
   const [last, , third] = walk.recent;
   if (last !== undefined) {
@@ -78,15 +86,10 @@ export function chooseNext(setting: Setting, walk: Walk, seconds: number, isSess
       const successor = setting.latents.successors[topic]![random.weighted(SUCCESSOR_CHANCES)]!;
       return found(inTopic(setting, walk, successor, seconds), "search");
     }
-    if (roll > 0.97 && third !== undefined) return found(inTopic(setting, walk, setting.catalogue.topic[third]!, seconds), "browse");
+    if (roll > 0.97 && third !== undefined)
+      return found(inTopic(setting, walk, setting.catalogue.topic[third]!, seconds), "browse");
   }
   if (walk.cooked.length > 2 && random.chance(0.1)) return { item: random.pick(walk.cooked), surface: "cookbook" };
-  for (const [place, trend] of TRENDS.entries()) {
-    if (random.chance(0.16 * walk.user.trendSense[place]! * trendStrength(trend, day))) {
-      const item = inFashion(setting, walk, place, seconds);
-      if (item >= 0) return { item, surface: "search" };
-    }
-  }
   return found(within(setting, walk, 0, walk.pool.items.length, seconds), "search");
 }
 
@@ -116,7 +119,8 @@ function within(setting: Setting, walk: Walk, from: number, to: number, seconds:
     if (setting.catalogue.created[item]! > seconds) continue;
     if (walk.seen.has(item) && !walk.random.chance(0.04)) continue;
     fallback = item;
-    if (walk.random.chance(exp(dayFit(walk.user, setting.features, setting.catalogue, item, day) - MAX_FIT))) return item;
+    if (walk.random.chance(exp(dayFit(walk.user, setting.features, setting.catalogue, item, day) - MAX_FIT)))
+      return item;
   }
   return fallback;
 }
@@ -124,7 +128,12 @@ function within(setting: Setting, walk: Walk, from: number, to: number, seconds:
 function inFashion(setting: Setting, walk: Walk, trend: number, seconds: number): number {
   for (let attempt = 0; attempt < 400; attempt += 1) {
     const item = drawBetween(walk.pool, walk.sums, walk.random, 0, walk.pool.items.length);
-    if (setting.features.trends[item]! & (1 << trend) && setting.catalogue.created[item]! <= seconds && !walk.seen.has(item)) return item;
+    if (
+      setting.features.trends[item]! & (1 << trend) &&
+      setting.catalogue.created[item]! <= seconds &&
+      !walk.seen.has(item)
+    )
+      return item;
   }
   return -1;
 }

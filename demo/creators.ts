@@ -26,7 +26,12 @@ export function makeCreators(seed: number, scale: number, recipes: number): Crea
   const people = Math.max(4, Math.round(160 * scale));
   const channels = Math.max(2, Math.round(60 * scale));
   const humanUploads = uploadCounts(random, people, Math.round(recipes * HUMAN_ITEM_SHARE), VOLUME_SHARE.human);
-  const machineUploads = uploadCounts(random, channels, recipes - Math.round(recipes * HUMAN_ITEM_SHARE), VOLUME_SHARE.machine);
+  const machineUploads = uploadCounts(
+    random,
+    channels,
+    recipes - Math.round(recipes * HUMAN_ITEM_SHARE),
+    VOLUME_SHARE.machine,
+  );
   const taken = new Set<string>();
   const creators: Creator[] = [];
   for (let place = 0; place < people; place += 1) {
@@ -67,15 +72,16 @@ function uploadCounts(random: Random, count: number, total: number, volumeShare:
   const volume = Math.max(1, Math.round(count * volumeShare));
   const counts: number[] = [];
   for (let place = 0; place < count; place += 1) {
-    counts.push(place < volume ? 11 + Math.floor(random.exponential(12)) : 1 + Math.floor(10 * random.next() * random.next()));
+    counts.push(
+      place < volume ? 11 + Math.floor(random.exponential(12)) : 1 + Math.floor(10 * random.next() * random.next()),
+    );
   }
-  for (let sum = counts.reduce((left, right) => left + right, 0); sum !== total; ) {
+  const least = 11 * volume + counts.slice(volume).reduce((left, right) => left + right, 0);
+  if (total < least) throw new RangeError(`${total} uploads are too few for ${count} creators, who need ${least}`);
+  for (let sum = counts.reduce((left, right) => left + right, 0); sum !== total;) {
     const place = random.below(volume);
     const step = Math.sign(total - sum);
-    if (step < 0 && counts[place]! <= 11) {
-      if (counts.slice(0, volume).every((uploads) => uploads <= 11)) throw new RangeError(`${total} uploads are too few for ${count} creators`);
-      continue;
-    }
+    if (step < 0 && counts[place]! <= 11) continue;
     counts[place]! += step;
     sum += step;
   }
@@ -89,7 +95,8 @@ function personName(random: Random, cuisine: string, taken: Set<string>): string
     const last = random.pick(lasts.split(","));
     let name = `${first} ${last}`;
     if (random.chance(0.14)) name = random.pick(KITCHENS).replace("{F}", first).replace("{L}", last);
-    if (attempt > 20) name = `${first} ${"ABCDEFGHJKLMNPRSTVWZ".charAt(random.below(20))}. ${random.pick(random.pick(Object.values(PEOPLE))[1].split(","))}`;
+    if (attempt > 20)
+      name = `${first} ${"ABCDEFGHJKLMNPRSTVWZ".charAt(random.below(20))}. ${random.pick(random.pick(Object.values(PEOPLE))[1].split(","))}`;
     if (taken.has(name)) continue;
     taken.add(name);
     return name;
@@ -101,7 +108,10 @@ function channelName(random: Random, taken: Set<string>): string {
     const [first, second] = [random.pick(CHANNEL_FIRST), random.pick(CHANNEL_SECOND)];
     const third = random.pick(CHANNEL_THIRD);
     const number = attempt > 40 ? ` ${random.between(2, 99)}` : "";
-    const name = (random.chance(0.4) ? `${first}${second}` : `${first} ${second}`) + (third === first ? "" : ` ${third}`).trimEnd() + number;
+    const name =
+      (random.chance(0.4) ? `${first}${second}` : `${first} ${second}`) +
+      (third === first ? "" : ` ${third}`).trimEnd() +
+      number;
     if (taken.has(name)) continue;
     taken.add(name);
     return name;

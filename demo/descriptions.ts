@@ -9,7 +9,7 @@ const EFFECTS: Readonly<Record<string, readonly [string, string]>> = {
   herb: ["freshness", "a green, unexpected note"],
   spice: ["warmth", "warmth"],
   cheese: ["salt and richness", "a creamy edge"],
-  dairy: ["coolness", "richness"],
+  dairy: ["richness", "richness"],
   nut: ["crunch", "crunch"],
   seed: ["a toasty finish", "a toasty finish"],
   fruit: ["a sweet-sharp lift", "brightness"],
@@ -32,6 +32,11 @@ const EFFECTS: Readonly<Record<string, readonly [string, string]>> = {
   bee: ["a little sweetness", "a floral sweetness"],
   drink: ["depth", "a grown-up edge"],
   egg: ["richness", "richness"],
+  poultry: ["substance", "substance"],
+  beef: ["substance", "substance"],
+  lamb: ["substance", "substance"],
+  seafood: ["a briny edge", "salt"],
+  soy: ["body", "body"],
   fish: ["a savoury edge", "salt"],
   brassica: ["crunch", "crunch"],
 };
@@ -111,13 +116,33 @@ const TABLE: Readonly<Record<string, readonly string[]>> = {
     "Put the pan on the table and let people help themselves.",
     "Good enough for guests, easy enough for a Tuesday.",
   ],
-  soup: ["Bread for dipping is not negotiable.", "It freezes well for a month.", "Makes four bowls, or six cups to start a meal."],
+  soup: [
+    "Bread for dipping is not negotiable.",
+    "It freezes well for a month.",
+    "Makes four bowls, or six cups to start a meal.",
+  ],
   salad: ["A meal at lunch, a side at dinner.", "Dress it at the last moment.", "It stands up to an hour on a buffet."],
-  side: ["It goes with almost anything from the grill.", "Double it: it will be gone first.", "Happy to wait at room temperature."],
-  snack: ["Hand them round with cold drinks.", "Makes enough for six with drinks, or four who are hungry.", "Best eaten standing up."],
-  breakfast: ["As good at seven in the evening as at nine in the morning.", "Coffee first, then this.", "A slow-Sunday recipe that also does for supper."],
+  side: [
+    "It goes with almost anything from the grill.",
+    "Double it: it will be gone first.",
+    "Happy to wait at room temperature.",
+  ],
+  snack: [
+    "Hand them round with cold drinks.",
+    "Makes enough for six with drinks, or four who are hungry.",
+    "Best eaten standing up.",
+  ],
+  breakfast: [
+    "As good at seven in the evening as at nine in the morning.",
+    "Coffee first, then this.",
+    "A slow-Sunday recipe that also does for supper.",
+  ],
   bread: ["Have butter ready.", "Toast what is left the next morning.", "A bowl of soup makes it supper."],
-  dessert: ["A spoonful of something cold on the side does not hurt.", "Makes eight polite portions.", "It keeps for two days under a cloth."],
+  dessert: [
+    "A spoonful of something cold on the side does not hurt.",
+    "Makes eight polite portions.",
+    "It keeps for two days under a cloth.",
+  ],
 };
 
 const join = (names: readonly string[]): string =>
@@ -126,11 +151,22 @@ const upper = (text: string): string => text.charAt(0).toUpperCase() + text.slic
 const article = (word: string): string => (/^(8|11|18|80|85|[aeiou])/i.test(word) ? "an" : "a");
 /** Ingredients that a cook would name: no salt, oil, sugar, flour. */
 const isWorthNaming = (entry: Ingredient): boolean =>
-  !/^(sea salt|salt|sugar|olive oil|sunflower oil|butter|plain flour|strong flour|yeast|baking powder|milk|cornflour|egg|black pepper|vegetable stock|gelatine)$/.test(entry.name);
-const isTemplateName = (name: string): boolean => /^(Provençal Roast|Garlic Pan|Traybake Salad|Berry Dessert|Dry-Fried Greens|Steamed Fish|Baked Fish|Sheet-Pan Supper|Salsa Bowl|Caramel Clay Pot|Miso-Glazed|Red-Braised|Korean Fried Dish|Vietnamese Coffee Dessert|Orange Blossom Dessert|Greek Meze Dip|Roast Vegetables and Tahini|Chicken Chilindrón|Mezze Hummus|Cheesecake Soufflé|Chermoula|Romesco|Tikka|Masala|Mapo|Sticky Pudding|Saffron Ice Cream|Persian Love Cake|Smashed Salad)$/.test(name);
+  !/^(sea salt|salt|sugar|olive oil|sunflower oil|butter|plain flour|strong flour|yeast|baking powder|milk|cornflour|egg|black pepper|vegetable stock|gelatine)$/.test(
+    entry.name,
+  );
+const isTemplateName = (name: string): boolean =>
+  /^(Provençal Roast|Garlic Pan|Traybake Salad|Berry Dessert|Dry-Fried Greens|Steamed Fish|Baked Fish|Sheet-Pan Supper|Salsa Bowl|Caramel Clay Pot|Miso-Glazed|Red-Braised|Korean Fried Dish|Vietnamese Coffee Dessert|Orange Blossom Dessert|Greek Meze Dip|Roast Vegetables and Tahini|Chicken Chilindrón|Mezze Hummus|Cheesecake Soufflé|Chermoula|Romesco|Tikka|Masala|Mapo|Sticky Pudding|Saffron Ice Cream|Persian Love Cake|Smashed Salad|Hasselback)$/.test(
+    name,
+  );
 
 /** Deterministic in the plan's wording number. */
-export function describe(plan: Plan, dish: Dish, cuisine: string, used: readonly Ingredient[], isMachine: boolean): string {
+export function describe(
+  plan: Plan,
+  dish: Dish,
+  cuisine: string,
+  used: readonly Ingredient[],
+  isMachine: boolean,
+): string {
   const draw = (slot: string, count: number): number => hash32(slot, plan.wording) % count;
   const choose = (slot: string, list: readonly string[]): string => list[draw(slot, list.length)]!;
   const named = used.filter(isWorthNaming);
@@ -139,12 +175,18 @@ export function describe(plan: Plan, dish: Dish, cuisine: string, used: readonly
   const accent = plan.accent < 0 ? undefined : used[1];
   const effect = accent ? (accent.hot ? "heat" : (EFFECTS[accent.group]?.[isSweet ? 1 : 0] ?? "contrast")) : "";
   const kind = spokenName(dish, cuisine);
-  const support = join(named.filter((entry) => entry !== hero && entry !== accent).slice(0, 2).map((entry) => entry.plain));
+  const support = join(
+    named
+      .filter((entry) => entry !== hero && entry !== accent)
+      .slice(0, 2)
+      .map((entry) => entry.plain),
+  );
   if (isMachine) return describeForSearch({ plan, dish, cuisine, named, choose });
 
   const leads = [
     support && `${upper(hero.plain)} with ${support}, the ${cuisine} way.`,
-    support && `${article(cuisine) === "an" ? "An" : "A"} ${cuisine} ${kind} with ${join([hero.plain, support].filter((part) => !part.includes(" and "))) || hero.plain} at its heart.`,
+    support &&
+      `${article(cuisine) === "an" ? "An" : "A"} ${cuisine} ${kind} with ${join([hero.plain, support].filter((part) => !part.includes(" and "))) || hero.plain} at its heart.`,
     `${upper(article(String(plan.minutes)))} ${plan.minutes}-minute ${cuisine} ${kind} that lets ${hero.plain} do the talking.`,
     dish.course === "main" && `The ${cuisine} supper we keep coming back to, this time with ${hero.plain}.`,
     !isTemplateName(dish.name) && `${upper(kind)} the way ${cuisine} home cooks make it, here with ${hero.plain}.`,
@@ -153,11 +195,18 @@ export function describe(plan: Plan, dish: Dish, cuisine: string, used: readonly
     plan.minutes <= 30 && `On the table in ${plan.minutes} minutes: ${cuisine} ${kind} with ${hero.plain}.`,
     plan.minutes >= 90 && `A ${cuisine} ${kind} for an unhurried afternoon, with ${hero.plain}.`,
     dish.difficulty === 3 && `A project, and worth it: ${cuisine} ${kind} with ${hero.plain}.`,
-    dish.difficulty === 1 && plan.minutes <= 45 && `${upper(article(cuisine))} ${cuisine} ${kind} for people in a hurry or in no mood to measure, built on ${hero.plain}.`,
-    (dish.course === "salad" || dish.course === "side") && `${upper(hero.plain)} ${isPlural(hero) ? "get" : "gets"} the ${cuisine} treatment in this ${kind}.`,
-    dish.course === "soup" && dish.technique !== "raw" && `A bowl of ${cuisine} ${kind} with ${hero.plain}, made to warm you through.`,
-    isSweet && `A ${cuisine === "Italian" ? "good" : "lovely"} way to use ${hero.plain}, borrowed from the ${cuisine} kitchen.`,
-    dish.season && `${upper(dish.season)} cooking from the ${cuisine} kitchen, with ${hero.plain}${support ? ` and ${named.find((entry) => entry !== hero && entry !== accent)!.plain}` : ""}.`,
+    dish.difficulty === 1 &&
+      plan.minutes <= 45 &&
+      `${upper(article(cuisine))} ${cuisine} ${kind} for people in a hurry or in no mood to measure, built on ${hero.plain}.`,
+    (dish.course === "salad" || dish.course === "side") &&
+      `${upper(hero.plain)} ${isPlural(hero) ? "get" : "gets"} the ${cuisine} treatment in this ${kind}.`,
+    dish.course === "soup" &&
+      dish.technique !== "raw" &&
+      `A bowl of ${cuisine} ${kind} with ${hero.plain}, made to warm you through.`,
+    isSweet &&
+      `A ${cuisine === "Italian" ? "good" : "lovely"} way to use ${hero.plain}, borrowed from the ${cuisine} kitchen.`,
+    dish.season &&
+      `${upper(dish.season)} cooking from the ${cuisine} kitchen, with ${hero.plain}${support ? ` and ${named.find((entry) => entry !== hero && entry !== accent)!.plain}` : ""}.`,
   ].filter((lead): lead is string => typeof lead === "string" && lead !== "");
   const accentLines = accent
     ? [
@@ -168,8 +217,9 @@ export function describe(plan: Plan, dish: Dish, cuisine: string, used: readonly
       ].filter((_, place) => place !== 2 || !isPlural(accent))
     : [];
   const steps = isSweet ? SWEET_STEPS : dish.course === "bread" ? BREAD_STEPS : SAVOURY_STEPS[dish.technique]!;
-  const sentences = [choose("lead", leads)];
-  if (accentLines.length > 0 && draw("accent?", 10) < 8) sentences.push(choose("accent", accentLines));
+  const lead = choose("lead", leads);
+  const sentences = [lead];
+  if (accent && !lead.includes(accent.plain) && draw("accent?", 10) < 8) sentences.push(choose("accent", accentLines));
   sentences.push(draw("remark?", 10) < 5 ? dish.remark : choose("step", steps));
   if (draw("table?", 10) < 6) sentences.push(choose("table", TABLE[dish.course]!));
   return sentences.join(" ");
@@ -179,7 +229,7 @@ export function describe(plan: Plan, dish: Dish, cuisine: string, used: readonly
 export function spokenName(dish: Dish, cuisine: string): string {
   if (isTemplateName(dish.name)) return dish.course === "main" ? "dish" : dish.course;
   const short = dish.name.startsWith(`${cuisine} `) ? dish.name.slice(cuisine.length + 1) : dish.name;
-  return /^[A-Z]/.test(short) && !/^Basque/.test(short) ? short.toLowerCase() : short;
+  return /^[A-Z]/.test(short) && !short.startsWith("Basque") ? short.toLowerCase() : short;
 }
 
 function isPlural(entry: Ingredient): boolean {
@@ -196,7 +246,16 @@ interface SearchContext {
 
 function describeForSearch({ plan, dish, cuisine, named, choose }: SearchContext): string {
   const list = join(named.slice(0, 3).map((entry) => entry.plain));
-  const meal = { main: "dinner", soup: "soup", salad: "salad", side: "side dish", snack: "appetizer", breakfast: "breakfast", bread: "bake", dessert: "dessert" }[dish.course];
+  const meal = {
+    main: "dinner",
+    soup: "soup",
+    salad: "salad",
+    side: "side dish",
+    snack: "appetizer",
+    breakfast: "breakfast",
+    bread: "bake",
+    dessert: "dessert",
+  }[dish.course];
   const opening = choose("open", [
     `Looking for an easy ${cuisine} ${meal}?`,
     `This ${cuisine} ${meal} is bursting with flavor.`,

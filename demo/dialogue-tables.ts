@@ -7,9 +7,31 @@ export const STAGES = ["precontemplation", "contemplation", "preparation"] as co
 export const ENGAGEMENTS = ["low", "middle", "high"] as const;
 /** averse: advice pushes them away; driven: the right topic moves them; ready: nearly anything helps. */
 export const CLIENT_TYPES = ["averse", "driven", "ready"] as const;
-export const ACTIONS = ["openQuestion", "closedQuestion", "simpleReflection", "complexReflection", "affirm", "inform", "advise", "summarise"] as const;
+export const ACTIONS = [
+  "openQuestion",
+  "closedQuestion",
+  "simpleReflection",
+  "complexReflection",
+  "affirm",
+  "inform",
+  "advise",
+  "summarise",
+] as const;
 export const TALK_TYPES = ["change", "neutral", "sustain"] as const;
-export const CLIENT_ACTIONS = ["deny", "downplay", "blame", "inform", "engage", "hesitate", "doubt", "acknowledge", "accept", "reject", "plan", "terminate"] as const;
+export const CLIENT_ACTIONS = [
+  "deny",
+  "downplay",
+  "blame",
+  "inform",
+  "engage",
+  "hesitate",
+  "doubt",
+  "acknowledge",
+  "accept",
+  "reject",
+  "plan",
+  "terminate",
+] as const;
 
 export const TYPE_CHANCES = [0.4, 0.35, 0.25] as const;
 export const START_ENGAGEMENT = [0.35, 0.45, 0.2] as const;
@@ -18,24 +40,86 @@ export const START_STAGE = [0.75, 0.2, 0.05] as const;
 /** Chance that the stage advances by one after an action at middle engagement: [type][action] for the first and the second step. */
 const ADVANCE: readonly (readonly (readonly [number, number])[])[] = [
   // the open question is a probe: it moves nobody, but the answer tells the type
-  [[0, 0], [0.05, 0.04], [0.1, 0.06], [0.2, 0.14], [0.12, 0.1], [0.03, 0.03], [0.01, 0.01], [0.12, 0.12]],
-  [[0, 0], [0.12, 0.08], [0.06, 0.04], [0.14, 0.1], [0.06, 0.05], [0.2, 0.16], [0.1, 0.1], [0.08, 0.08]],
-  [[0, 0], [0.1, 0.1], [0.08, 0.08], [0.14, 0.12], [0.14, 0.12], [0.18, 0.18], [0.24, 0.26], [0.14, 0.2]],
+  [
+    [0, 0],
+    [0.05, 0.04],
+    [0.1, 0.06],
+    [0.2, 0.14],
+    [0.12, 0.1],
+    [0.03, 0.03],
+    [0.01, 0.01],
+    [0.12, 0.12],
+  ],
+  [
+    [0, 0],
+    [0.12, 0.08],
+    [0.06, 0.04],
+    [0.14, 0.1],
+    [0.06, 0.05],
+    [0.2, 0.16],
+    [0.1, 0.1],
+    [0.08, 0.08],
+  ],
+  [
+    [0, 0],
+    [0.1, 0.1],
+    [0.08, 0.08],
+    [0.14, 0.12],
+    [0.14, 0.12],
+    [0.18, 0.18],
+    [0.24, 0.26],
+    [0.14, 0.2],
+  ],
 ];
 /** Change of the chance that engagement falls and rises: [type][action]. */
 const ENGAGE: readonly (readonly (readonly [number, number])[])[] = [
-  [[0.03, 0.15], [0.1, 0.04], [0.04, 0.16], [0.04, 0.24], [0.03, 0.22], [0.22, 0.03], [0.4, 0.01], [0.06, 0.1]],
-  [[0.05, 0.12], [0.1, 0.08], [0.1, 0.06], [0.06, 0.14], [0.1, 0.06], [0.04, 0.22], [0.14, 0.1], [0.08, 0.06]],
-  [[0.06, 0.08], [0.06, 0.08], [0.06, 0.08], [0.04, 0.12], [0.03, 0.14], [0.05, 0.14], [0.05, 0.16], [0.04, 0.12]],
+  [
+    [0.03, 0.15],
+    [0.1, 0.04],
+    [0.04, 0.16],
+    [0.04, 0.24],
+    [0.03, 0.22],
+    [0.22, 0.03],
+    [0.4, 0.01],
+    [0.06, 0.1],
+  ],
+  [
+    [0.05, 0.12],
+    [0.1, 0.08],
+    [0.1, 0.06],
+    [0.06, 0.14],
+    [0.1, 0.06],
+    [0.04, 0.22],
+    [0.14, 0.1],
+    [0.08, 0.06],
+  ],
+  [
+    [0.06, 0.08],
+    [0.06, 0.08],
+    [0.06, 0.08],
+    [0.04, 0.12],
+    [0.03, 0.14],
+    [0.05, 0.14],
+    [0.05, 0.16],
+    [0.04, 0.12],
+  ],
 ];
 
 /** P(stage', engagement' | stage, engagement, type, action) as a 9-vector over stage' x engagement'. Stages never go back. */
 export function transition(type: number, action: number, stage: number, engagement: number): Float64Array {
   const next = new Float64Array(9);
-  const step = stage === 2 ? 0 : ADVANCE[type]![action]![stage === 0 ? 0 : 1]! * [0.5, 1, 1.4][engagement]!;
+  const [first, second] = ADVANCE[type]![action]!;
+  const step = [first, second, 0][stage]! * [0.5, 1, 1.4][engagement]!;
   const [fall, rise] = ENGAGE[type]![action]!;
-  for (const [stageNext, stageChance] of [[stage, 1 - step], [Math.min(2, stage + 1), step]] as const) {
-    for (const [move, chance] of [[-1, fall], [0, 1 - fall - rise], [1, rise]] as const) {
+  for (const [stageNext, stageChance] of [
+    [stage, 1 - step],
+    [Math.min(2, stage + 1), step],
+  ] as const) {
+    for (const [move, chance] of [
+      [-1, fall],
+      [0, 1 - fall - rise],
+      [1, rise],
+    ] as const) {
       const engagementNext = Math.max(0, Math.min(2, engagement + move));
       next[stageNext * 3 + engagementNext]! += stageChance * chance;
     }

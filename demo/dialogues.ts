@@ -46,7 +46,11 @@ export interface DialogueTruth {
 }
 
 /** The n-th dialogue; needs no other. */
-export function makeDialogue(seed: number, index: number, userCount: number): { dialogue: Dialogue; truth: DialogueTruth } {
+export function makeDialogue(
+  seed: number,
+  index: number,
+  userCount: number,
+): { dialogue: Dialogue; truth: DialogueTruth } {
   const random = new Random(seed, `dialogue ${index}`);
   const goal = random.pick(GOALS);
   const type = random.weighted(TYPE_CHANCES);
@@ -66,7 +70,9 @@ export function makeDialogue(seed: number, index: number, userCount: number): { 
     turns.push({
       turn,
       action: ACTIONS[action]!,
-      coachText: fill(random.pick(COACH[ACTIONS[action]!]!), goal).replace(/\bmy own\b/, "your own").replace("before I shop", "before you shop"),
+      coachText: fill(random.pick(COACH[ACTIONS[action]!]!), goal)
+        .replace(/\bmy own\b/, "your own")
+        .replace("before I shop", "before you shop"),
       talkType: TALK_TYPES[talk]!,
       clientAction: CLIENT_ACTIONS[clientAction]!,
       utterance: fill(random.pick(CLIENT_SAYS[CLIENT_ACTIONS[clientAction]!]!), goal),
@@ -90,7 +96,8 @@ export function dialogueCount(scale: number): number {
 
 /** Every table of the planted model by name, for `truth.json`. */
 export function dialogueModel(): object {
-  const each = <Entry>(count: number, make: (index: number) => Entry): Entry[] => Array.from({ length: count }, (_, index) => make(index));
+  const each = <Entry>(count: number, make: (index: number) => Entry): Entry[] =>
+    Array.from({ length: count }, (_, index) => make(index));
   const rounded = (row: Float64Array): number[] => Array.from(row, (chance) => Math.round(chance * 1e6) / 1e6);
   return {
     stages: STAGES,
@@ -103,9 +110,17 @@ export function dialogueModel(): object {
     startStage: START_STAGE,
     startEngagement: START_ENGAGEMENT,
     // [type][action][stage * 3 + engagement] -> chances over the next stage * 3 + engagement
-    transition: each(3, (type) => each(ACTIONS.length, (action) => each(9, (state) => rounded(transition(type, action, Math.floor(state / 3), state % 3))))),
+    transition: each(3, (type) =>
+      each(ACTIONS.length, (action) =>
+        each(9, (state) => rounded(transition(type, action, Math.floor(state / 3), state % 3))),
+      ),
+    ),
     // [type][action][state after the action] -> chances over talk types
-    talk: each(3, (type) => each(ACTIONS.length, (action) => each(9, (state) => rounded(talkChances(type, action, Math.floor(state / 3), state % 3))))),
+    talk: each(3, (type) =>
+      each(ACTIONS.length, (action) =>
+        each(9, (state) => rounded(talkChances(type, action, Math.floor(state / 3), state % 3))),
+      ),
+    ),
     // [stage][talk type] -> chances over client actions
     clientAction: each(3, (stage) => each(3, (talk) => rounded(clientActionChances(stage, talk)))),
   };

@@ -117,7 +117,15 @@ function parseAll(): Dish[] {
 function parse(line: string, cuisine: number, index: number): Dish {
   const columns = line.split(" | ").map((column) => column.trim());
   if (columns.length !== 7) throw new RangeError(`a dish has 7 columns, this line has ${columns.length}: ${line}`);
-  const [name, head, base, heroes, accents, titles, remark] = columns as [string, string, string, string, string, string, string];
+  const [name, head, base, heroes, accents, titles, remark] = columns as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
   const [course, technique, range, difficulty, season] = head.split(" ");
   if (!COURSES.includes(course as Course)) throw new RangeError(`${name}: no course "${course}"`);
   if (!TECHNIQUES.includes(technique as Technique)) throw new RangeError(`${name}: no technique "${technique}"`);

@@ -57,7 +57,12 @@ function findCandidates(setting: Setting, walk: Walk, sums: Float64Array, second
   const { random, pool } = walk;
   const chosen = new Set<number>();
   const add = (item: number): void => {
-    if (item >= 0 && setting.catalogue.created[item]! <= seconds && !walk.seen.has(item) && isAllowed(walk.user, setting.features, item)) {
+    if (
+      item >= 0 &&
+      setting.catalogue.created[item]! <= seconds &&
+      !walk.seen.has(item) &&
+      isAllowed(walk.user, setting.features, item)
+    ) {
       chosen.add(item);
     }
   };
@@ -71,8 +76,9 @@ function findCandidates(setting: Setting, walk: Walk, sums: Float64Array, second
     }
   }
   const newest = uploadedBefore(setting.catalogue.created, seconds);
-  const target = chosen.size + 6;
-  for (let attempt = 0; attempt < 12 && chosen.size < target && newest > 0; attempt += 1) add(newest - 1 - random.below(Math.min(newest, 80)));
+  const target = newest > 0 ? chosen.size + 6 : 0;
+  for (let attempt = 0; attempt < 12 && chosen.size < target; attempt += 1)
+    add(newest - 1 - random.below(Math.min(newest, 80)));
   for (let attempt = 0; attempt < 200 && chosen.size < CANDIDATES; attempt += 1) add(pool.items[random.below(size)]!);
   return [...chosen];
 }
@@ -98,9 +104,13 @@ function policyWeights(setting: Setting, walk: Walk, candidates: readonly number
   for (const [place, item] of candidates.entries()) {
     const isNew = seconds - catalogue.created[item]! < 14 * DAY_SECONDS;
     const score =
-      0.5 * tasteOf(walk.user, features, item) + 0.35 * latents.quality[item]! + (catalogue.topic[item] === topic ? 0.5 : 0) + (isNew ? 0.25 : 0);
-    weights[place] = exp(score / TEMPERATURE);
-    total += weights[place]!;
+      0.5 * tasteOf(walk.user, features, item) +
+      0.35 * latents.quality[item]! +
+      (catalogue.topic[item] === topic ? 0.5 : 0) +
+      (isNew ? 0.25 : 0);
+    const weight = exp(score / TEMPERATURE);
+    weights[place] = weight;
+    total += weight;
   }
   for (let place = 0; place < weights.length; place += 1) {
     weights[place] = ((1 - EXPLORATION) * weights[place]!) / total + EXPLORATION / weights.length;

@@ -19,10 +19,13 @@ const parts = values.only.split(",");
 const unknown = parts.filter((part) => !PARTS.includes(part as Part));
 const [seed, scale] = [Number(values.seed), Number(values.scale)];
 if (unknown.length > 0 || !Number.isInteger(seed) || !(scale >= 0.025 && scale <= 1000)) {
-  console.error(`usage: node demo/generate.ts [--out DIR] [--seed WHOLE] [--scale 0.025..1000] [--only ${PARTS.join(",")}]`);
+  console.error(
+    `usage: node demo/generate.ts [--out DIR] [--seed WHOLE] [--scale 0.025..1000] [--only ${PARTS.join(",")}]`,
+  );
   process.exit(2);
 }
 const started = performance.now();
 const files = writeWorld(makeWorld({ seed, scale }), values.out, parts as Part[]);
-for (const file of files) console.log(`${file.name.padEnd(16)} ${String(file.rows).padStart(9)} rows  sha256 ${file.sha256}`);
+for (const file of files)
+  console.log(`${file.name.padEnd(16)} ${String(file.rows).padStart(9)} rows  sha256 ${file.sha256}`);
 console.log(`${values.out}: digest ${worldDigest(files)}, ${((performance.now() - started) / 1000).toFixed(1)} s`);

@@ -44,23 +44,55 @@ const always = (): boolean => true;
 
 export const MODIFIERS: readonly Modifier[] = [
   { apply: before("Weeknight"), voice: "any", fits: (dish, _, minutes) => isMeal(dish) && minutes <= 40 },
-  { apply: before("Slow-Cooked"), voice: "any", fits: (dish, _, minutes) => dish.technique === "braised" && minutes >= 90 },
+  {
+    apply: before("Slow-Cooked"),
+    voice: "any",
+    fits: (dish, _, minutes) => dish.technique === "braised" && minutes >= 90,
+  },
   { apply: before("One-Pot"), voice: "any", fits: (dish) => isMeal(dish) && /braised|simmered/.test(dish.technique) },
   { apply: before("Spicy"), voice: "any", fits: (dish, used) => has(used, "hot") && !isSweet(dish) },
   { apply: before("Creamy"), voice: "any", fits: (dish, used) => has(used, "creamy") && dish.course === "soup" },
-  { apply: before("Smoky"), voice: "any", fits: (_, used) => used.some((entry) => /smoked paprika|chipotle/.test(entry.name)) },
-  { apply: before("Lemony"), voice: "any", fits: (dish, used) => !isSweet(dish) && used.some((entry) => entry.name === "lemon") },
+  {
+    apply: before("Smoky"),
+    voice: "any",
+    fits: (_, used) => used.some((entry) => /smoked paprika|chipotle/.test(entry.name)),
+  },
+  {
+    apply: before("Lemony"),
+    voice: "any",
+    fits: (dish, used) => !isSweet(dish) && used.some((entry) => entry.name === "lemon"),
+  },
   { apply: before("Winter"), voice: "any", fits: (dish) => dish.season === "winter" && isMeal(dish) },
-  { apply: before("My Grandmother's"), voice: "human", fits: (dish) => dish.difficulty > 1 && /braised|baked|simmered/.test(dish.technique) },
+  {
+    apply: before("My Grandmother's"),
+    voice: "human",
+    fits: (dish) => dish.difficulty > 1 && /braised|baked/.test(dish.technique),
+  },
   { apply: (title) => `${title} for a Crowd`, voice: "any", fits: (dish, _, minutes) => minutes >= 80 && isMeal(dish) },
-  { apply: (title) => `${title} for Two`, voice: "any", fits: (dish, _, minutes) => minutes <= 60 && dish.course === "main" },
+  {
+    apply: (title) => `${title} for Two`,
+    voice: "any",
+    fits: (dish, _, minutes) => minutes <= 60 && dish.course === "main",
+  },
   { apply: before("Easy"), voice: "machine", fits: (dish) => dish.difficulty === 1 },
-  { apply: (title, plan) => `${plan.minutes}-Minute ${title}`, voice: "machine", fits: (_, __, minutes) => minutes <= 45 },
+  {
+    apply: (title, plan) => `${plan.minutes}-Minute ${title}`,
+    voice: "machine",
+    fits: (_, __, minutes) => minutes <= 45,
+  },
   { apply: before("The Best"), voice: "machine", fits: always },
-  { apply: before("Quick & Easy"), voice: "machine", fits: (dish, _, minutes) => minutes <= 30 && dish.difficulty === 1 },
+  {
+    apply: before("Quick & Easy"),
+    voice: "machine",
+    fits: (dish, _, minutes) => minutes <= 30 && dish.difficulty === 1,
+  },
   { apply: before("Ultimate"), voice: "machine", fits: always },
   { apply: (title) => `${title} (Easy Recipe)`, voice: "machine", fits: (dish) => dish.difficulty === 1 },
-  { apply: (title, plan) => `${title} (Ready in ${plan.minutes} Minutes)`, voice: "machine", fits: (_, __, minutes) => minutes <= 60 },
+  {
+    apply: (title, plan) => `${title} (Ready in ${plan.minutes} Minutes)`,
+    voice: "machine",
+    fits: (_, __, minutes) => minutes <= 60,
+  },
   { apply: (title) => `${title} That Everyone Will Love`, voice: "machine", fits: always },
   { apply: before("Perfect"), voice: "machine", fits: always },
 ];
@@ -76,7 +108,8 @@ export function joins(used: readonly Ingredient[], further: Ingredient): boolean
     (entry) =>
       entry.index !== further.index &&
       entry.adjective !== further.adjective &&
-      (kin(entry) !== kin(further) || /^(pepper|oil|vinegar|seed|sauce|bean|leaf|water|sugar|flour)$/.test(kin(further))) &&
+      (kin(entry) !== kin(further) ||
+        /^(pepper|oil|vinegar|seed|sauce|bean|leaf|water|sugar|flour)$/.test(kin(further))) &&
       !(entry.group === "pasta" && further.group === "pasta"),
   );
 }
@@ -100,7 +133,7 @@ export function titleOf(plan: Plan): string {
   const second = plan.second < 0 ? undefined : INGREDIENTS[plan.second]!;
   const template = dish.titles[plan.template]!;
   // "X with A and B" takes a second accent, "X and A with ..." and longer ones do not
-  const withText = accent ? accent.noun + (second && / with \{W\}$/.test(template) ? ` and ${second.noun}` : "") : "";
+  const withText = accent ? accent.noun + (second && template.endsWith(" with {W}") ? ` and ${second.noun}` : "") : "";
   const title = template
     .replace("{Hs}", hero.noun)
     .replace("{H}", hero.adjective)
@@ -114,9 +147,20 @@ export function dietsOf(used: readonly Ingredient[]): string[] {
   const classes = new Set(used.map((entry) => entry.foodClass));
   const allergens = new Set(used.flatMap((entry) => entry.allergens));
   const isMeatFree = !classes.has("meat") && !classes.has("poultry");
-  const isVegetarian = isMeatFree && !classes.has("fish") && !classes.has("shellfish") && !allergens.has("fish") && !allergens.has("shellfish");
+  const isVegetarian =
+    isMeatFree &&
+    !classes.has("fish") &&
+    !classes.has("shellfish") &&
+    !allergens.has("fish") &&
+    !allergens.has("shellfish");
   const diets: string[] = [];
-  if (isVegetarian && used.every((entry) => entry.foodClass === "plant") && !allergens.has("milk") && !allergens.has("egg")) diets.push("vegan");
+  if (
+    isVegetarian &&
+    used.every((entry) => entry.foodClass === "plant") &&
+    !allergens.has("milk") &&
+    !allergens.has("egg")
+  )
+    diets.push("vegan");
   if (isVegetarian) diets.push("vegetarian");
   if (isMeatFree) diets.push("pescatarian");
   if (!allergens.has("gluten")) diets.push("gluten-free");

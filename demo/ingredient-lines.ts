@@ -28,7 +28,7 @@ butter; browned butter; ghee; niter kibbeh; milk; double cream @~; cream @~; crÃ
 # soy plant
 tofu @y; soft tofu @y; smoked tofu @y; edamame @y
 # legume plant
-chickpea/s; butter bean/s; white bean/s; cannellini bean/s; borlotti bean/s; black bean/s; kidney bean/s; pinto bean/s; black-eyed bean/s; red lentil/s; green lentil/s; brown lentil/s; black lentil/s; lentil/s; yellow split pea/s; split chickpea/s; mung bean/s; sprouted mung bean/s; toor dal; broad bean/s @PS
+chickpea/s; butter bean/s; white bean/s; cannellini bean/s; borlotti bean/s; black bean/s; kidney bean/s; pinto bean/s; black-eyed bean/s; red lentil/s; green lentil/s; brown lentil/s; black lentil/s; lentil/s; yellow split pea/s; split chickpea/s; mung bean/s; sprouted mung bean/s; toor dal > toor; broad bean/s @PS
 # mushroom plant
 mushroom/s @A; chestnut mushroom/s; portobello mushroom/s; shiitake mushroom/s; oyster mushroom/s; king oyster mushroom/s; wood ear mushroom; porcini @A
 # greens plant

@@ -107,7 +107,7 @@ function parse(lines: string): Ingredient[] {
       const [head = "", flags = ""] = entry.split(" @");
       const [names = "", shown] = head.split(" > ");
       const [name = "", ending = ""] = names.split("/");
-      const codes = [...flags];
+      const codes = flags.split("");
       const own = ALLERGEN_OF[foodClass];
       table.push({
         index: table.length,
@@ -117,9 +117,7 @@ function parse(lines: string): Ingredient[] {
         plain: plural(name, ending),
         group,
         foodClass,
-        allergens: [
-          ...new Set([...(own ? [own] : []), ...codes.flatMap((code) => ALLERGEN_CODES[code] ?? [])]),
-        ].sort(),
+        allergens: [...new Set([...(own ? [own] : []), ...codes.flatMap((code) => ALLERGEN_CODES[code] ?? [])])].sort(),
         seasons: codes.flatMap((code) => SEASON_CODES[code] ?? []),
         hot: codes.includes("!"),
         creamy: codes.includes("~"),

@@ -68,7 +68,11 @@ function orderByTopic(catalogue: Catalogue): { byTopic: Int32Array; topicStart: 
 }
 
 /** For a main: sides, breads, light dishes and desserts of the same cuisine from the same hidden circle, uploaded at any time. */
-function findComplements(seed: number, catalogue: Catalogue, latents: Omit<Latents, "complements" | "successors">): Int32Array {
+function findComplements(
+  seed: number,
+  catalogue: Catalogue,
+  latents: Omit<Latents, "complements" | "successors">,
+): Int32Array {
   const complements = new Int32Array(catalogue.count * COMPLEMENTS).fill(-1);
   const random = new Random(seed, "complements");
   for (let item = 0; item < catalogue.count; item += 1) {
@@ -88,14 +92,16 @@ function findComplements(seed: number, catalogue: Catalogue, latents: Omit<Laten
     }
     scored.sort((left, right) => right[0] - left[0] || left[1] - right[1]);
     const distinct = [...new Set(scored.map(([, other]) => other))];
-    for (let place = 0; place < COMPLEMENTS; place += 1) complements[item * COMPLEMENTS + place] = distinct[place] ?? -1;
+    for (let place = 0; place < COMPLEMENTS; place += 1)
+      complements[item * COMPLEMENTS + place] = distinct[place] ?? -1;
   }
   return complements;
 }
 
 function dot(hidden: Float32Array, left: number, right: number): number {
   let sum = 0;
-  for (let axis = 0; axis < HIDDEN_DIM; axis += 1) sum += hidden[left * HIDDEN_DIM + axis]! * hidden[right * HIDDEN_DIM + axis]!;
+  for (let axis = 0; axis < HIDDEN_DIM; axis += 1)
+    sum += hidden[left * HIDDEN_DIM + axis]! * hidden[right * HIDDEN_DIM + axis]!;
   return sum;
 }
 

@@ -38,7 +38,7 @@ export class LineFile {
   private flush(): void {
     const bytes = Buffer.from(this.waiting.join(""), "utf8");
     this.digest.update(bytes);
-    for (let from = 0; from < bytes.length; ) from += writeSync(this.file, bytes, from);
+    for (let from = 0; from < bytes.length;) from += writeSync(this.file, bytes, from);
     this.waiting = [];
     this.size = 0;
   }

@@ -50,7 +50,9 @@ export async function loadEvents(client: Client, world: World, options: { readon
   const users = options.all ? world.userCount : Math.min(LOADED_USERS, world.userCount);
   const rows: Sendable[] = [];
   for (let index = 0; index < users; index += 1) {
-    const events = options.all ? eventRows(index, world.life(index)) : positiveEvents(world, index).slice(-LOADED_EVENTS);
+    const events = options.all
+      ? eventRows(index, world.life(index))
+      : positiveEvents(world, index).slice(-LOADED_EVENTS);
     for (const { id, userId: user, itemId, type, occurredAt, value, sessionId, surface } of events) {
       const body = {
         id,
@@ -71,8 +73,15 @@ export async function loadEvents(client: Client, world: World, options: { readon
   const work = async (): Promise<void> => {
     for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) {
       const json = { backfill: true, events: batch.map(({ body }) => body) };
-      const answer = await client.request<{ rejected: number; results: { detail: string | null }[] }>("POST", "/v1/events", { json });
-      if (answer.rejected > 0) throw new Error(`the Worker refused ${answer.rejected} demo events: ${answer.results.find(({ detail }) => detail)?.detail}`);
+      const answer = await client.request<{ rejected: number; results: { detail: string | null }[] }>(
+        "POST",
+        "/v1/events",
+        { json },
+      );
+      if (answer.rejected > 0)
+        throw new Error(
+          `the Worker refused ${answer.rejected} demo events: ${answer.results.find(({ detail }) => detail)?.detail}`,
+        );
       done += batch.length;
       progress.update(done, rows.length);
     }

@@ -7,7 +7,15 @@ import { spokenName } from "./descriptions.ts";
 import { CUISINES, DISHES } from "./dishes.ts";
 import { ingredientsOf } from "./grammar.ts";
 import { planAt } from "./catalogue.ts";
-import { ITEM_REMARKS, OPENERS_FIRST_PERSON, OPENERS_PLAIN, REMARK_SIGN, SAVOURY_REMARKS, STYLE_DIMENSIONS, STYLE_SENTENCES } from "./notes-text.ts";
+import {
+  ITEM_REMARKS,
+  OPENERS_FIRST_PERSON,
+  OPENERS_PLAIN,
+  REMARK_SIGN,
+  SAVOURY_REMARKS,
+  STYLE_DIMENSIONS,
+  STYLE_SENTENCES,
+} from "./notes-text.ts";
 import { Random, sigmoid } from "./prng.ts";
 import { itemId, userId } from "./world.ts";
 import type { Life } from "./behaviour.ts";
@@ -36,10 +44,16 @@ export function styleOf(seed: number, user: number): Float32Array {
 }
 
 /** The recipe's own offsets and the remarks that hold of it. */
-export function noteEffects(seed: number, item: number, isHotMeal: boolean): { style: Float32Array; remarks: readonly number[] } {
+export function noteEffects(
+  seed: number,
+  item: number,
+  isHotMeal: boolean,
+): { style: Float32Array; remarks: readonly number[] } {
   const random = new Random(seed, `note effects ${item}`);
   const style = Float32Array.from(STYLE_DIMENSIONS, () => random.normal());
-  const fitting = Array.from(ITEM_REMARKS, (_, place) => place).filter((place) => isHotMeal || !SAVOURY_REMARKS.has(place));
+  const fitting = Array.from(ITEM_REMARKS, (_, place) => place).filter(
+    (place) => isHotMeal || !SAVOURY_REMARKS.has(place),
+  );
   const remarks = random.shuffle(fitting).slice(0, random.between(3, 5));
   return { style, remarks };
 }
@@ -65,7 +79,13 @@ export function notesOf(world: World, user: number, life: Life): Note[] {
   return notes;
 }
 
-function writeNote(world: World, random: Random, user: Float32Array, item: number, day: number): { text: string; rating: number } {
+function writeNote(
+  world: World,
+  random: Random,
+  user: Float32Array,
+  item: number,
+  day: number,
+): { text: string; rating: number } {
   const plan = planAt(world.catalogue, item);
   const dish = DISHES[plan.dish]!;
   const used = ingredientsOf(plan);
@@ -106,7 +126,9 @@ function writeNote(world: World, random: Random, user: Float32Array, item: numbe
       .replaceAll("{b}", other)
       .replaceAll("{day}", WEEKDAYS[weekday(day)]!);
   const shout = sigmoid(-1.4 + pull("exclamation"));
-  const text = sentences.map((sentence) => (random.chance(shout) ? fill(sentence).replace(/\.$/, "!") : fill(sentence))).join(" ");
+  const text = sentences
+    .map((sentence) => (random.chance(shout) ? fill(sentence).replace(/\.$/, "!") : fill(sentence)))
+    .join(" ");
   const mood = 3.9 + 0.55 * sign + 0.25 * pull("warmth") + 0.5 * random.normal();
   return { text, rating: Math.max(1, Math.min(5, Math.round(mood))) };
 }

@@ -37,14 +37,20 @@ export function makeOracle(world: World): Oracle {
   };
   const itemOf = (id: string): number => indexOf(id, "r", world.catalogue.count);
   const ask = (userId: string, itemId: string, place: OraclePlace): Outcome =>
-    outcome(world, userOf(userId), itemOf(itemId), { position: place.position, day: place.day, recent: place.recent.map(itemOf) });
+    outcome(world, userOf(userId), itemOf(itemId), {
+      position: place.position,
+      day: place.day,
+      recent: place.recent.map(itemOf),
+    });
   return {
     outcome: ask,
     expectedViews: (userId, itemIds, place) =>
       itemIds.reduce((sum, itemId, position) => sum + ask(userId, itemId, { ...place, position }).view, 0),
     bestItems: (userId, itemIds, place) => {
       const scored = itemIds.map((itemId) => ({ itemId, view: ask(userId, itemId, { ...place, position: 0 }).view }));
-      return scored.sort((left, right) => right.view - left.view || itemOf(left.itemId) - itemOf(right.itemId)).map((entry) => entry.itemId);
+      return scored
+        .sort((left, right) => right.view - left.view || itemOf(left.itemId) - itemOf(right.itemId))
+        .map((entry) => entry.itemId);
     },
   };
 }

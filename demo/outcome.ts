@@ -49,7 +49,7 @@ export function outcome(
   const hidden = hiddenOf(user, latents, item);
   const quality = latents.quality[item]!;
   let pull = (isMachine ? INTERCEPT.machine + machineShift(user) : INTERCEPT.human) + user.curiosity;
-  pull += 1.05 * taste + 1.05 * hidden + 0.5 * quality + dayFit(user, features, catalogue, item, place.day);
+  pull += 1.15 * taste + 0.95 * hidden + 0.5 * quality + dayFit(user, features, catalogue, item, place.day);
   pull += trendLift(user, features, item, place.day) + 1.1 * contextLift(latents, catalogue, item, place.recent);
   if (!isAllowed(user, features, item)) pull -= 2.5;
   const random = isMachine ? RANDOM_RATE.machine : RANDOM_RATE.human;

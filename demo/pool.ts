@@ -39,7 +39,8 @@ export function makePool(latents: Latents, random: Random): Pool {
 /** Running sums: place k holds the weight of all items before k; one longer than the pool. */
 export function runningSums(pool: Pool, weight: (item: number) => number): Float64Array {
   const sums = new Float64Array(pool.items.length + 1);
-  for (let place = 0; place < pool.items.length; place += 1) sums[place + 1] = sums[place]! + weight(pool.items[place]!);
+  for (let place = 0; place < pool.items.length; place += 1)
+    sums[place + 1] = sums[place]! + weight(pool.items[place]!);
   return sums;
 }
 

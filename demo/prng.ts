@@ -18,15 +18,14 @@ export function mix32(value: number): number {
   return (mixed ^ (mixed >>> 16)) >>> 0;
 }
 
-const LN2 = 0.6931471805599453;
 const TWO_52 = 4503599627370496;
 
 /** e^x to about 1 part in 10^15; 0 under -700, capped at x = 700. */
 export function exp(x: number): number {
   if (x < -700) return 0;
   const bounded = x > 700 ? 700 : x;
-  const whole = Math.floor(bounded / LN2 + 0.5);
-  const rest = (bounded - whole * LN2) / 8;
+  const whole = Math.floor(bounded / Math.LN2 + 0.5);
+  const rest = (bounded - whole * Math.LN2) / 8;
   let sum = 1;
   for (let term = 9; term >= 1; term -= 1) sum = 1 + (rest * sum) / term;
   const squared = sum * sum;
@@ -45,14 +44,14 @@ export function log(x: number): number {
   if (!(x > 0) || x > 1e300) throw new RangeError(`log needs a positive finite number, got ${x}`);
   let mantissa = x;
   let power = 0;
-  if (mantissa < 1 / TWO_52) return log(mantissa * TWO_52) - 52 * LN2;
-  while (mantissa > 1.4142135623730951) (mantissa /= 2), (power += 1);
-  while (mantissa < 0.7071067811865476) (mantissa *= 2), (power -= 1);
+  if (mantissa < 1 / TWO_52) return log(mantissa * TWO_52) - 52 * Math.LN2;
+  for (; mantissa > Math.SQRT2; power += 1) mantissa /= 2;
+  for (; mantissa < Math.SQRT1_2; power -= 1) mantissa *= 2;
   const ratio = (mantissa - 1) / (mantissa + 1);
   const square = ratio * ratio;
   let sum = 0;
   for (let odd = 21; odd >= 1; odd -= 2) sum = sum * square + 1 / odd;
-  return 2 * ratio * sum + power * LN2;
+  return 2 * ratio * sum + power * Math.LN2;
 }
 
 /** 1 / (1 + e^-x). */

@@ -41,7 +41,10 @@ export function campaignVisits(seed: number, setting: Setting, user: User): Inte
     if (!random.chance(inBurst ? 0.6 : 0.05)) continue;
     let clock = day * DAY_SECONDS + random.between(1, 22) * 3600 + random.below(3600);
     const cover = Array.from({ length: random.between(1, 3) }, () => random.below(setting.catalogue.count));
-    const visits = random.shuffle([...(inBurst ? campaign.items : []), ...cover.filter((item) => setting.catalogue.created[item]! <= clock)]);
+    const visits = random.shuffle([
+      ...(inBurst ? campaign.items : []),
+      ...cover.filter((item) => setting.catalogue.created[item]! <= clock),
+    ]);
     for (const item of visits) {
       const isPushed = campaign.items.includes(item) && inBurst;
       const shared = { item, session, surface: "search", list: -1, position: -1, propensity: 0 };

@@ -21,7 +21,7 @@ const VARS_FILE = path.join(HOME, ".dev.vars");
 const STATE = path.join(HOME, ".wrangler", "state");
 const MODEL = path.join(ROOT, "models", "larder");
 const APP_NAME = "Larder";
-const SHOWN_USERS = 4;
+const SHOWN_USERS = 3;
 const DEFAULT_PORT = 8787;
 
 interface Demo {
@@ -41,6 +41,7 @@ const base62 = (bytes: number): string => {
 
 /** Secrets of this checkout, made once and readable by their owner alone. */
 function secrets(): Record<string, string> {
+  mkdirSync(HOME, { recursive: true });
   if (!existsSync(VARS_FILE)) {
     const lines = [`OPERATOR_KEY="ew_op_local_${base62(43)}"`, `WORKER_SECRET="${base62(48)}"`];
     writeFileSync(VARS_FILE, `${lines.join("\n")}\n`, { mode: 0o600 });
@@ -92,7 +93,11 @@ function modelVersion(): string {
 
 async function printed(demo: Demo): Promise<string> {
   const [user = "u_1"] = demo.users;
-  const token = await signUserToken(demo.tokenSecret.key, { kid: demo.tokenSecret.id, userId: user, issuedAt: Date.now() });
+  const token = await signUserToken(demo.tokenSecret.key, {
+    kid: demo.tokenSecret.id,
+    userId: user,
+    issuedAt: Date.now(),
+  });
   const json = "-H 'content-type: application/json'";
   return `
 Edgewise is running: ${demo.url}          (docs: ${demo.url}/docs)
@@ -101,12 +106,12 @@ Edgewise is running: ${demo.url}          (docs: ${demo.url}/docs)
   secret key       ${demo.keys.secret}
   publishable key  ${demo.keys.publishable}
   user token       ${token}
-                   (user ${user}, good for an hour; npx --no edgewise token USER makes another)
+                   (user ${user}, good for 24 hours; npx --no edgewise token USER makes another)
 
 What ${user} should see next, as a back end asks:
 
 curl -s ${demo.url}/v1/recommendations -H 'authorization: Bearer ${demo.keys.secret}' ${json} \\
-  -d '{"userId":"${user}","count":5,"explain":true,"fields":["title","cuisine","minutes"]}'
+  -d '{"userId":"${user}","count":5,"explain":true,"fields":["title","cuisine","minutes"],"repeat":{"policy":"exclude"}}'
 
 The same from a phone, vegetarian and under 40 minutes:
 

@@ -20,5 +20,5 @@ export function trendStrength(trend: Trend, day: number): number {
   const age = day - trend.day;
   if (age < 0) return 0;
   if (age < 5) return (age + 1) / 6;
-  return exp((-0.6931471805599453 * (age - 5)) / trend.halfLifeDays);
+  return exp((-Math.LN2 * (age - 5)) / trend.halfLifeDays);
 }

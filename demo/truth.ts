@@ -33,7 +33,11 @@ export function* truthText(world: World): Generator<string> {
   yield `,\n"topics":${JSON.stringify(topicHierarchy(world))}`;
   yield `,\n"trends":${JSON.stringify(TRENDS)}`;
   yield `,\n"campaigns":${JSON.stringify(
-    world.campaigns.map(({ creator, items, day }) => ({ creator: world.catalogue.creators[creator]!.name, items: items.map(itemId), day })),
+    world.campaigns.map(({ creator, items, day }) => ({
+      creator: world.catalogue.creators[creator]!.name,
+      items: items.map(itemId),
+      day,
+    })),
   )}`;
   yield* nearDuplicates(world);
   yield* complements(world);
@@ -79,7 +83,9 @@ function* complements(world: World): Generator<string> {
   yield `,\n"complements":{`;
   let isFirst = true;
   for (let item = 0; item < world.catalogue.count; item += 1) {
-    const fitting = [...world.latents.complements.subarray(item * COMPLEMENTS, (item + 1) * COMPLEMENTS)].filter((other) => other >= 0);
+    const fitting = [...world.latents.complements.subarray(item * COMPLEMENTS, (item + 1) * COMPLEMENTS)].filter(
+      (other) => other >= 0,
+    );
     if (fitting.length === 0) continue;
     yield `${isFirst ? "" : ","}"${itemId(item)}":${JSON.stringify(fitting.map(itemId))}`;
     isFirst = false;

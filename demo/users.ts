@@ -82,7 +82,8 @@ function hiddenPlace(random: Random, circles: Float32Array): Float32Array {
   const place = new Float32Array(HIDDEN_DIM);
   let square = 0;
   for (let axis = 0; axis < HIDDEN_DIM; axis += 1) {
-    place[axis] = circles[first * HIDDEN_DIM + axis]! + 0.5 * circles[second * HIDDEN_DIM + axis]! + 0.12 * random.normal();
+    place[axis] =
+      circles[first * HIDDEN_DIM + axis]! + 0.5 * circles[second * HIDDEN_DIM + axis]! + 0.12 * random.normal();
     square += place[axis]! * place[axis]!;
   }
   const factor = Math.sqrt(HIDDEN_DIM / square);

@@ -19,6 +19,8 @@ import type { Setting } from "./outcome.ts";
 import type { User } from "./users.ts";
 
 export const DEFAULT_SEED = 2026;
+/** sha256 over the files of the default world (`worldDigest`); a test keeps it true, and a loader can mark what it loaded by it. */
+export const WORLD_DIGEST = "pending";
 
 /** An item in the form of `PUT /v1/items/{id}`. */
 export interface WorldItem {

@@ -8,7 +8,8 @@ import type { User } from "./users.ts";
 import type { WorldItem } from "./world.ts";
 
 export const ITEM_COLUMNS = "id,title,text,creator,origin,createdAt,price,currency,attributes";
-export const EVENT_COLUMNS = "id,userId,itemId,type,occurredAt,value,quantity,sessionId,surface,listId,position,propensity";
+export const EVENT_COLUMNS =
+  "id,userId,itemId,type,occurredAt,value,quantity,sessionId,surface,listId,position,propensity";
 
 export function csvField(text: string): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
@@ -16,7 +17,17 @@ export function csvField(text: string): string {
 
 export function itemRow(item: WorldItem): string {
   const price = item.price ? (item.price.amountMinor / 100).toFixed(2) : "";
-  const fields = [item.id, item.title, item.text, item.creator, item.origin, item.createdAt, price, item.price?.currency ?? "", JSON.stringify(item.attributes)];
+  const fields = [
+    item.id,
+    item.title,
+    item.text,
+    item.creator,
+    item.origin,
+    item.createdAt,
+    price,
+    item.price?.currency ?? "",
+    JSON.stringify(item.attributes),
+  ];
   return fields.map(csvField).join(",");
 }
 
@@ -62,12 +73,27 @@ export function eventRows(user: number, life: Life): EventRow[] {
 
 export function eventLine(row: EventRow): string {
   return [
-    row.id, row.userId, row.itemId, row.type, row.occurredAt, row.value ?? "", "", row.sessionId, row.surface, row.listId ?? "", row.position ?? "", row.propensity ?? "",
+    row.id,
+    row.userId,
+    row.itemId,
+    row.type,
+    row.occurredAt,
+    row.value ?? "",
+    "",
+    row.sessionId,
+    row.surface,
+    row.listId ?? "",
+    row.position ?? "",
+    row.propensity ?? "",
   ].join(",");
 }
 
 export function listLine(user: number, list: ShownList): string {
-  const items = list.items.map((item, position) => ({ itemId: itemId(item), position, propensity: list.propensities[position] }));
+  const items = list.items.map((item, position) => ({
+    itemId: itemId(item),
+    position,
+    propensity: list.propensities[position],
+  }));
   return JSON.stringify({
     userId: userId(user),
     occurredAt: timeText(list.seconds),

@@ -36,7 +36,8 @@ export function writeWorld(world: World, folder: string, parts: readonly Part[] 
   const notes = open("notes", "notes.jsonl");
   const users = open("users", "users.jsonl");
   const isLifeNeeded = events !== null || lists !== null || notes !== null;
-  for (let user = 0; user < world.userCount && (isLifeNeeded || users); user += 1) {
+  const lives = isLifeNeeded || users ? world.userCount : 0;
+  for (let user = 0; user < lives; user += 1) {
     users?.line(userLine(world.user(user)));
     if (!isLifeNeeded) continue;
     const life = world.life(user);

@@ -121,8 +121,7 @@ STAGE_FIELDS = {
 
 
 def stage_key(config: Config, stage: str, data_sha256: str) -> str:
-    """First 12 hex digits of the hash of everything that the stage's result depends on. A trunk or SASRec run with more
-    epochs goes on from the checkpoint of a shorter one only when all else is equal."""
+    """First 12 hex digits of the hash of everything that the stage's result depends on."""
     values = {name: asdict(getattr(config, name)) for name in STAGE_FIELDS[stage]}
     split = {k: v for k, v in asdict(config.data).items() if k != "source"}
     text = json.dumps([values, split, config.seed, data_sha256], sort_keys=True)

@@ -15,6 +15,7 @@ export const PROBLEMS = {
   conflict: { status: 409, title: "The request conflicts with the present state", retryable: false },
   idempotency_in_flight: { status: 409, title: "The first request with this key is still running", retryable: true },
   cursor_expired: { status: 410, title: "The cursor has expired", retryable: false },
+  precondition_failed: { status: 412, title: "The stored version is not the one named", retryable: false },
   too_large: { status: 413, title: "The body is larger than allowed", retryable: false },
   unsupported_media_type: { status: 415, title: "The media type is not supported", retryable: false },
   model_refused: { status: 422, title: "The model does not check out", retryable: false },

@@ -144,12 +144,9 @@ export class LoadedModel implements GenerativeModel {
    */
   withItems(items: readonly CodedItem[]): LoadedModel {
     if (this.#isDisposed) throw new Error("the model was disposed of");
-    return new LoadedModel(this.#held(), merged(this.manifest, this.#tables, items));
-  }
-
-  #held(): SharedParts {
+    const tables = merged(this.manifest, this.#tables, items); // may throw: before the graphs are held once more
     this.#parts.sessions.hold();
-    return this.#parts;
+    return new LoadedModel(this.#parts, tables);
   }
 
   async dispose(): Promise<void> {

@@ -93,7 +93,7 @@ describe({
   request: ItemBody,
   response: PutAnswer,
   also: { 201: { description: "The item is new", schema: PutAnswer } },
-  errors: ["conflict"],
+  errors: ["precondition_failed"],
   example: { title: "Lentil dal", creator: "c_7", origin: "human", attributes: { minutes: 25, diet: ["vegan"] } },
 });
 describe({
@@ -114,7 +114,7 @@ describe({
   summary: "Delete an item",
   description:
     "It leaves every list at once and is listed as deleted by `updatedSince`. `If-Match` makes it conditional.",
-  errors: ["not_found", "conflict"],
+  errors: ["not_found", "precondition_failed"],
 });
 describe({
   ...SECRET,
@@ -293,7 +293,7 @@ async function conditionOf(c: Context<Bindings>, app: number, id: string): Promi
 
 function changedMeanwhile(): ProblemError {
   const errors = [{ pointer: "If-Match", code: "changed", detail: "the item has another version now, or is gone" }];
-  return new ProblemError("conflict", "The item is not the version that If-Match names", { errors });
+  return new ProblemError("precondition_failed", "The item is not the version that If-Match names", { errors });
 }
 
 /** Codes a few items now, leaves many to the queue. The items are stored already: a fault here only makes them wait. */

@@ -89,7 +89,7 @@ export const RankRequest = z
   .meta({ id: "RankRequest" });
 
 const Reason = z.object({
-  code: z.string().meta({ description: "because_you_<type>, trending, popular, new, similar_to, pinned; open to new codes" }),
+  code: z.string().meta({ description: "because_you_<type>, again, trending, popular, new, similar_to, pinned; open to new codes" }),
   itemId: z.string().nullable(),
   contribution: z.number().nullable(),
   text: z.string(),

@@ -2,6 +2,7 @@
  * What the home page shows: some users of the demo app with their histories and lists. Only where the local start has bound
  * `DEMO_APP_NAME` and `DEMO_USERS`; a deployed Worker binds neither, so no app's users are ever on a public page.
  */
+import { isPositive, type HistoryEvent } from "../domain/history/events.ts";
 import { recommendForApp } from "./recommend-for-app.ts";
 import { hydrateRows } from "./hydration.ts";
 import { findAppByName } from "../store/apps.ts";
@@ -32,6 +33,16 @@ function bound(env: Env, name: string): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
+/** Newest first; of what was done with one item only the last. */
+function newestOfEachItem(events: readonly HistoryEvent[]): HistoryEvent[] {
+  const met = new Set<number | null>();
+  return events.toReversed().filter(({ item, type, value }) => {
+    if (!isPositive(type, value) || met.has(item)) return false;
+    met.add(item);
+    return true;
+  });
+}
+
 async function homeUser(
   env: Env,
   app: number,
@@ -41,9 +52,9 @@ async function homeUser(
 ): Promise<{ user: HomeUser; modelVersion: string | null }> {
   const stub = await userStub(env, app, userId);
   const { events } = await stub.recall();
-  const newest = events.slice(-HISTORY_SHOWN).reverse();
+  const newest = newestOfEachItem(events).slice(0, HISTORY_SHOWN);
   const [{ rows }, result] = await Promise.all([
-    hydrateRows(env, app, [...new Set(newest.flatMap(({ item }) => item ?? []))], { strict: false }),
+    hydrateRows(env, app, newest.flatMap(({ item }) => item ?? []), { strict: false }),
     recommendForApp(env, { app, userId, requestId, count: RECOMMENDED, exploration: 0, explain: true, repeat: { policy: "exclude" }, now }),
   ]);
   const history = newest.flatMap(({ item, type, occurredAt }) => {

@@ -14,15 +14,27 @@ export function fileKey(app: number, sha256: string): string {
   return `app/${app}/files/${sha256}`;
 }
 
-/** An object of MODELS whose key is named by its content; undefined when it is in neither place. */
+/** Whether the bytes have the sha256 (or its first half) with which the key ends. */
+async function isIntact(key: string, bytes: ArrayBuffer): Promise<boolean> {
+  const name = /[0-9a-f]{32,64}$/.exec(key)?.[0];
+  return name !== undefined && (await sha256Hex(bytes)).startsWith(name);
+}
+
+/**
+ * An object of MODELS whose key is named by its content; undefined when it is in neither place. Damaged bytes are neither taken
+ * from the cache nor put into it, where they would outlive the repair; out of the store they come as they are, for the
+ * reader's own check to name.
+ */
 export async function readImmutable(env: Env, key: string): Promise<ArrayBuffer | undefined> {
   const url = `${CACHE_ORIGIN}/${key}`;
-  const cached = await caches.default.match(url);
-  if (cached !== undefined) return cached.arrayBuffer();
+  const cached = await (await caches.default.match(url))?.arrayBuffer();
+  if (cached !== undefined && (await isIntact(key, cached))) return cached;
   const object = await env.MODELS.get(key);
   if (object === null) return undefined;
   const bytes = await object.arrayBuffer();
-  waitUntil(caches.default.put(url, new Response(bytes, { headers: { "cache-control": CACHED_FOR } })));
+  if (await isIntact(key, bytes)) {
+    waitUntil(caches.default.put(url, new Response(bytes, { headers: { "cache-control": CACHED_FOR } })));
+  }
   return bytes;
 }
 
@@ -81,6 +93,6 @@ export function epochOfRows(rowsKey: string): number {
 export async function readRows(env: Env, rowsKey: string): Promise<Uint32Array> {
   const bytes = await readImmutable(env, rowsKey);
   if (bytes === undefined) throw new Error(`the row table ${rowsKey} is not in the store`);
-  if (!rowsKey.endsWith((await sha256Hex(bytes)).slice(0, 32))) throw new Error(`the row table ${rowsKey} is damaged`);
+  if (!(await isIntact(rowsKey, bytes))) throw new Error(`the row table ${rowsKey} is damaged`);
   return new Uint32Array(bytes);
 }

@@ -224,12 +224,14 @@ describe("items newer than the model", () => {
     );
   });
 
-  test("an item that another model coded is refused", async () => {
-    await withModel("two-levels", async (model) => {
-      const [item] = await coded(model, ["soup"], [1000]);
-      expect(() => model.withItems([{ ...item!, codes: Uint8Array.of(0, 8) }])).toThrow(RangeError);
-      expect(() => model.withItems([{ ...item!, vector: new Int8Array(4) }])).toThrow(RangeError);
-    });
+  test("an item that another model coded is refused, and its refusal holds no graph open", async () => {
+    const model = await loadModel(tinySource("two-levels"), wholeRows);
+    const [item] = await coded(model, ["soup"], [1000]);
+    expect(() => model.withItems([{ ...item!, codes: Uint8Array.of(0, 8) }])).toThrow(RangeError);
+    expect(() => model.withItems([{ ...item!, vector: new Int8Array(4) }])).toThrow(RangeError);
+    const { network } = model;
+    await model.dispose();
+    await expect(network.encode(new Float32Array(8), 1)).rejects.toThrow();
   });
 
   test("sessions live until the last version of a model is disposed of", async () => {

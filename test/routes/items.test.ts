@@ -142,8 +142,8 @@ describe("PUT /v1/items/{id}", () => {
     const etag = (await call("GET", "/v1/items/versioned")).headers.get("etag")!;
     expect((await call("PUT", "/v1/items/versioned", { title: "two" }, { "if-match": etag })).status).toBe(200);
     const stale = await call("PUT", "/v1/items/versioned", { title: "three" }, { "if-match": etag });
-    expect(stale.status).toBe(409);
-    expect((await call("DELETE", "/v1/items/versioned", undefined, { "if-match": etag })).status).toBe(409);
+    expect(stale.status).toBe(412);
+    expect((await call("DELETE", "/v1/items/versioned", undefined, { "if-match": etag })).status).toBe(412);
     expect((await json(await call("GET", "/v1/items/versioned"))).title).toBe("two");
     expect((await call("DELETE", "/v1/items/versioned", undefined, { "if-match": "*" })).status).toBe(204);
     expect((await call("PUT", "/v1/items/versioned", { title: "x" }, { "if-match": "*" })).status).toBe(404);

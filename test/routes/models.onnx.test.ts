@@ -75,7 +75,9 @@ describe("the runtime in workerd", () => {
 
   test("a model that the budget put out is loaded again and answers the same", async () => {
     const rows = Uint32Array.from({ length: 40 }, (_, row) => row + 1);
-    const cache = new ModelCache<LoadedModel>(60_000);
+    const one = await loadModel(tinySource("two-levels"), rows);
+    await one.dispose();
+    const cache = new ModelCache<LoadedModel>(1.5 * one.bytes);
     const answer = async (name: "two-levels" | "three-levels") => {
       const lease = await cache.acquire(name, () => loadModel(tinySource(name), rows));
       const { numbers } = await rank(lease.value, [1, 2, 3]);
@@ -116,7 +118,7 @@ describe("promotion", () => {
     const { manifest, files } = tinyArtefact("two-levels");
     const parity = Parity.parse(JSON.parse(new TextDecoder().decode(files.get("parity.json"))));
     parity.cases[0]!.h[0]! += 1;
-    files.set("parity.json", new TextEncoder().encode(JSON.stringify(parity)));
+    files.set("parity.json", Uint8Array.from(new TextEncoder().encode(JSON.stringify(parity))));
     await relist(manifest, files, "parity.json");
     await putFiles(app, "m2", files);
     expect((await register(app, "m2", manifest)).status).toBe(201);

@@ -1,8 +1,9 @@
 import { env } from "cloudflare:workers";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { quantise } from "../../functions/domain/artefact/coded-item.ts";
 import { sha256Hex, versionOf } from "../../functions/domain/artefact/digest.ts";
 import type { Manifest } from "../../functions/domain/artefact/manifest.ts";
+import { readImmutable } from "../../functions/store/artefacts.ts";
 import { putItems } from "../../functions/store/items.ts";
 import {
   codingCursor,
@@ -275,6 +276,24 @@ describe("the pointer to the serving model", () => {
     expect(model.rowsKey).toContain("/e2-");
     expect((await readRows(env, model))[0]).toBe(101);
     expect((await servingModel(env, app.app))?.rowsKey).toBe(model.rowsKey);
+  });
+});
+
+describe("objects named by their content", () => {
+  test("come out of the cache once read, and damaged ones don't go in", async () => {
+    const sha256 = await sha256Hex("good");
+    const key = `app/0/files/${sha256}`;
+    const text = async () => new TextDecoder().decode(await readImmutable(env, key));
+    expect(await readImmutable(env, key)).toBeUndefined();
+    await env.MODELS.put(key, "damaged");
+    expect(await text()).toBe("damaged");
+    await env.MODELS.put(key, "good");
+    expect(await text()).toBe("good");
+    await env.MODELS.delete(key);
+    await vi.waitFor(async () => expect(await text()).toBe("good"));
+    const spoilt = new Response("damaged", { headers: { "cache-control": "max-age=60" } });
+    await caches.default.put(`https://artefacts.invalid/${key}`, spoilt);
+    expect(await readImmutable(env, key)).toBeUndefined();
   });
 });
 

@@ -201,7 +201,7 @@ async function decoded<Item extends ShowableItem>(
         continue;
       }
       const { logProbability, score } = found;
-      const reason = becauseOf(sources[at], rows, nearest.contribution[at]!);
+      const reason = becauseOf(number, sources[at], rows, nearest.contribution[at]!);
       candidates.push({ item, score: score[at]!, logProbability: logProbability[at]!, reason });
     }
     const hasEnough = candidates.length >= Math.min(request.count, legal.total - dropped);
@@ -214,6 +214,7 @@ function isShowable<Item extends ShowableItem>(item: Item | undefined): item is 
 }
 
 function becauseOf<Item extends ShowableItem>(
+  number: number,
   event: HistoryEvent | undefined,
   rows: ReadonlyMap<number, Item>,
   contribution: number,
@@ -223,6 +224,9 @@ function becauseOf<Item extends ShowableItem>(
     return { code: "because_of_history", item: event?.item ?? null, contribution, text: "Because of what you did lately" };
   }
   const verb = VERBS[event.type];
+  if (event.item === number) {
+    return { code: "again", item: number, contribution, text: `You ${verb ?? "met"} this before` };
+  }
   const text = verb === undefined ? `Because of ${title}` : `Because you ${verb} ${title}`;
   return { code: verb === undefined ? "because_of_history" : `because_you_${verb.replaceAll(" ", "_")}`, item: event.item, contribution, text };
 }

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import {
   checkCodes,
@@ -9,6 +8,7 @@ import {
 } from "../../../functions/domain/artefact/checks.ts";
 import { versionOf } from "../../../functions/domain/artefact/digest.ts";
 import { ArtefactPath, Manifest, manifestJsonSchema } from "../../../functions/domain/artefact/manifest.ts";
+import schema from "../../../functions/domain/artefact/manifest.schema.json" with { type: "json" };
 import { MODEL_BUDGET_BYTES, modelBytes } from "../../../functions/domain/artefact/memory.ts";
 import { tinyArtefact, type TinyName } from "../../support/tiny-artefact.ts";
 
@@ -34,8 +34,7 @@ const codesOf = async (manifest: Manifest, appId = "app_a") =>
 
 describe("the manifest's shape", () => {
   test("manifest.schema.json, which the trainer validates against, is the schema in use", () => {
-    const file = new URL("../../../functions/domain/artefact/manifest.schema.json", import.meta.url);
-    expect(JSON.parse(readFileSync(file, "utf8"))).toEqual(JSON.parse(JSON.stringify(manifestJsonSchema())));
+    expect(schema).toEqual(JSON.parse(JSON.stringify(manifestJsonSchema())));
   });
 
   test("refuses a field that it does not know", () => {
