@@ -1,11 +1,11 @@
 /** Memory of one isolate that serves a synthetic app inside workerd, read through the inspector after a garbage collection. */
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
-import { Miniflare } from "miniflare";
+import { setTimeout as sleep } from "node:timers/promises";
 import { median, round } from "./bench.ts";
 
 export interface IsolateMemory {
@@ -33,29 +33,17 @@ export async function measureIsolates(
   catalogues: readonly { readonly items: number; readonly snapshot: Uint8Array }[],
 ): Promise<IsolateMemory[]> {
   const folder = mkdtempSync(path.join(os.tmpdir(), "edgewise-scale-"));
-  const inspectorPort = await freePort();
+  const [port, inspectorPort] = [await freePort(), await freePort()];
   bundle(folder);
-  // not `wrangler dev`: it would start the isolate anew whenever a source file changes
-  const server = new Miniflare({
-    inspectorPort,
-    workers: [
-      {
-        name: "scale",
-        rootPath: folder,
-        modulesRoot: folder,
-        modules: true,
-        scriptPath: path.join(folder, "scale.js"),
-        modulesRules: [
-          { type: "CompiledWasm", include: ["**/*.wasm"] },
-          { type: "Data", include: ["**/*.onnx"] },
-        ],
-        compatibilityDate: "2026-10-20",
-      },
-    ],
+  writeFileSync(path.join(folder, "config.capnp"), workerdConfig(port, readdirSync(folder)));
+  // workerd itself, not `wrangler dev`, which starts the isolate anew whenever a source file changes
+  const server = spawn(bin("workerd"), ["serve", "config.capnp", `--inspector-addr=127.0.0.1:${inspectorPort}`], {
+    cwd: folder,
+    stdio: ["ignore", "ignore", "inherit"],
   });
   try {
-    const origin = String(await server.ready);
-    await json(fetch(origin));
+    const origin = `http://127.0.0.1:${port}/`;
+    await answering(origin, server);
     const inspector = await openInspector(inspectorPort);
     const before = await inspector.heapUsage();
     const memories: IsolateMemory[] = [];
@@ -78,19 +66,50 @@ export async function measureIsolates(
     inspector.close();
     return memories;
   } finally {
-    await server.dispose();
+    server.kill();
     rmSync(folder, { recursive: true });
   }
 }
 
 /** The Worker of bench/worker as one module, with its wasm and graphs beside it. */
 function bundle(folder: string): void {
-  const wrangler = path.join(path.dirname(createRequire(import.meta.url).resolve("wrangler/package.json")), "bin/wrangler.js");
   const config = path.join(import.meta.dirname, "worker/wrangler.toml");
-  execFileSync(process.execPath, [wrangler, "deploy", "--dry-run", "--config", config, "--outdir", folder], {
+  execFileSync(process.execPath, [bin("wrangler"), "deploy", "--dry-run", "--config", config, "--outdir", folder], {
     stdio: ["ignore", "ignore", "inherit"],
     env: { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false" },
   });
+}
+
+/** The program of a package; workerd is wrangler's own dependency. */
+function bin(name: "wrangler" | "workerd"): string {
+  const wrangler = createRequire(import.meta.url).resolve("wrangler/package.json");
+  const manifest = name === "wrangler" ? wrangler : createRequire(wrangler).resolve("workerd/package.json");
+  return path.join(path.dirname(manifest), name === "wrangler" ? "bin/wrangler.js" : "bin/workerd");
+}
+
+/** The bundle's files as one Worker that listens on `port` (workerd.capnp, Config). */
+function workerdConfig(port: number, files: readonly string[]): string {
+  const kinds: Readonly<Record<string, string>> = { ".js": "esModule", ".wasm": "wasm", ".onnx": "data" };
+  const modules = files
+    .filter((file) => path.extname(file) in kinds)
+    .sort((a, b) => Number(b.endsWith(".js")) - Number(a.endsWith(".js"))) // the first module is the entry point
+    .map((file) => `(name = "${file}", ${kinds[path.extname(file)]!} = embed "${file}")`);
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [(name = "scale", worker = .scale)],
+  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "scale")],
+);
+const scale :Workerd.Worker = (compatibilityDate = "2026-10-01", modules = [${modules.join(", ")}]);
+`;
+}
+
+async function answering(origin: string, server: { readonly exitCode: number | null }): Promise<void> {
+  for (const deadline = Date.now() + CALL_TIMEOUT_MS; Date.now() < deadline; await sleep(100)) {
+    if (server.exitCode !== null) throw new Error(`workerd ended with ${server.exitCode}`);
+    const answer = await fetch(origin).catch(() => undefined);
+    if (answer?.ok === true) return;
+  }
+  throw new Error(`the Worker did not answer within ${CALL_TIMEOUT_MS} ms`);
 }
 
 async function json(response: Promise<Response>): Promise<{ times?: number[]; wasmBytes: number }> {
@@ -104,9 +123,7 @@ async function openInspector(port: number): Promise<{ heapUsage(): Promise<HeapU
   const targets = (await (await fetch(`http://127.0.0.1:${port}/json`)).json()) as { webSocketDebuggerUrl: string }[];
   const url = targets[0]?.webSocketDebuggerUrl;
   if (url === undefined) throw new Error("the inspector names no target");
-  // the proxy asks for a local origin; Node's WebSocket (undici) takes headers, which the Worker's types do not know
-  const options = { headers: { origin: "http://localhost" } } as unknown as string[];
-  const socket = new WebSocket(url, options);
+  const socket = new WebSocket(url);
   await new Promise((resolve, reject) => {
     socket.addEventListener("open", resolve, { once: true });
     socket.addEventListener("error", () => reject(new Error(`no inspector at ${url}`)), { once: true });

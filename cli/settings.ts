@@ -5,6 +5,8 @@ import { Client } from "./client.ts";
 
 /** The checkout. */
 export const ROOT = path.resolve(import.meta.dirname, "..");
+/** Where the local start keeps secrets and keys: the checkout, or EDGEWISE_HOME for a second one beside it. */
+export const HOME = path.resolve(process.env["EDGEWISE_HOME"] ?? ROOT);
 /** Data packs lie in a folder beside the checkout unless --data says otherwise. */
 export const DEFAULT_DATA = path.resolve(ROOT, "../shared/data");
 export const CACHE = path.join(ROOT, ".cache");
@@ -27,7 +29,7 @@ interface LocalStart {
 }
 
 export function localStart(): LocalStart {
-  const file = path.join(ROOT, ".edgewise", "demo.json");
+  const file = path.join(HOME, ".edgewise", "demo.json");
   if (!existsSync(file)) return {};
   try {
     return JSON.parse(readFileSync(file, "utf8")) as LocalStart;
@@ -62,7 +64,7 @@ function checkedUrl(url: string): string {
 }
 
 function devVar(name: string): string | undefined {
-  const file = path.join(ROOT, ".dev.vars");
+  const file = path.join(HOME, ".dev.vars");
   if (!existsSync(file)) return undefined;
   const line = readFileSync(file, "utf8")
     .split("\n")

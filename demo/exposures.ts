@@ -1,6 +1,6 @@
 /**
- * The logging policy: lists of ten from forty candidates, drawn one after another without replacement (Plackett–Luce) from
- * w = (1 - e) softmax(score / temperature) + e / 40. It knows taste from words, popularity and the last topic, not the hidden factor.
+ * The logging policy: lists of ten from forty candidates C (fewer where a strict diet leaves fewer), drawn one after another without replacement (Plackett–Luce) from
+ * w = (1 - e) softmax(score / temperature) + e / |C|. It knows taste from words, popularity and the last topic, not the hidden factor.
  */
 import { isAllowed, tasteOf } from "./affinity.ts";
 import { DAY_SECONDS } from "./calendar.ts";

@@ -28,7 +28,7 @@ export interface Outcome {
 /** Share of list views that follow no taste at all. */
 export const RANDOM_CLICKS = 0.15;
 // set so that the logging policy's lists of the default world have valid-view rates of .126 (human) and .050 (machine)
-const INTERCEPT = { human: -3.53, machine: -4.77 } as const;
+const INTERCEPT = { human: -3.55, machine: -4.83 } as const;
 const RANDOM_RATE = { human: 0.185, machine: 0.074 } as const;
 
 /** Chance that a position (0 first) is looked at. */

@@ -7,14 +7,13 @@ import { randomBytes } from "node:crypto";
 import path from "node:path";
 import { Client } from "../cli/client.ts";
 import { modelsPush } from "../cli/commands/models.ts";
+import { HOME } from "../cli/settings.ts";
 import { signUserToken } from "../functions/domain/identity/user-token.ts";
 import { demoUsers, loadEvents, loadItems } from "./load.ts";
 import { freePort, startDevServer, type DevServer } from "./dev-server.ts";
 import { makeWorld, WORLD_DIGEST, type World } from "./world.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
-/** Where secrets, keys and local storage lie: the checkout, or EDGEWISE_HOME for a second one beside it. */
-const HOME = path.resolve(process.env["EDGEWISE_HOME"] ?? ROOT);
 const FOLDER = path.join(HOME, ".edgewise");
 const DEMO_FILE = path.join(FOLDER, "demo.json");
 const VARS_FILE = path.join(HOME, ".dev.vars");

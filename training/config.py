@@ -59,9 +59,11 @@ class Codes:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Depth decoder on cached hidden states. `teacher` is the share of softmax(h.V) in the target distribution."""
+    """Depth decoder on cached hidden states. `teacher` is the share of softmax(h.V) in the target distribution;
+    `rank` as in decoder.init."""
 
     hidden: int
+    rank: int
     teacher: float
     learning_rate: float
     average: float

@@ -25,12 +25,15 @@ TARGET_PATH, DRAWN_PATHS = 0.3, (0.35, 0.35)  # weights of the target's path and
 BLOCK = 128  # of the blocked cumulative sum
 
 
-def init(key: jax.Array, books: list[np.ndarray], hidden: int) -> list[Params]:
-    """One parameter set a level. Level 1 is part of the encoder's graph; level l > 1 is a step's graph."""
+def init(key: jax.Array, books: list[np.ndarray], hidden: int, rank: int) -> list[Params]:
+    """One parameter set a level. Level 1 is part of the encoder's graph; level l > 1 is a step's graph.
+
+    Codebooks are shared by all prefixes, so a leaf's mean differs from its codewords' sum: `fine` corrects that with a
+    vector of `rank` numbers for every (last code, code), met by a projection of h."""
     sets = []
     for level, book in enumerate(books):
         count, dim = book.shape
-        keys = iter(jax.random.split(jax.random.fold_in(key, level), 4 + level))
+        keys = iter(jax.random.split(jax.random.fold_in(key, level), 5 + level))
         p: Params = {
             "code": jnp.asarray(book.T),  # (dim, codes)
             "in": {"w": jax.random.normal(next(keys), (dim, hidden)) / dim**0.5, "b": jnp.zeros(hidden)},
@@ -40,6 +43,8 @@ def init(key: jax.Array, books: list[np.ndarray], hidden: int) -> list[Params]:
             p["prefix"] = [0.5 * jax.random.normal(next(keys), (book.shape[0], hidden)) for book in books[:level]]
             p["mid"] = {"w": jax.random.normal(next(keys), (hidden, hidden)) / hidden**0.5, "b": jnp.zeros(hidden)}
             p["own"] = jnp.zeros((books[level - 1].shape[0], count))  # a bias of its own for every (last code, code)
+            p["project"] = jax.random.normal(next(keys), (dim, rank)) / dim**0.5
+            p["fine"] = jnp.zeros((books[level - 1].shape[0], count * rank))
         sets.append(p)
     return sets
 
@@ -54,7 +59,11 @@ def level_logits(p: Params, h: jax.Array, prefix: jax.Array | None) -> jax.Array
         z = z + table[prefix[..., place]]
     z = gelu(z)
     z = z + gelu(dense(z, p["mid"]))
-    return h @ p["code"] + dense(z, p["out"]) + p["own"][prefix[..., -1]]
+    last = prefix[..., -1]
+    narrow = h @ p["project"]  # (.., rank)
+    fine = p["fine"][last].reshape(*last.shape, -1, narrow.shape[-1])  # (.., codes, rank)
+    fitted = (fine * narrow[..., None, :]).sum(-1)
+    return h @ p["code"] + dense(z, p["out"]) + p["own"][last] + fitted
 
 
 def masked_log_softmax(logits: jax.Array, counts: jax.Array) -> jax.Array:
@@ -134,7 +143,7 @@ def train(
 ) -> tuple[list[Params], dict[str, Any]]:
     """Averaged decoder weights from cached hidden states (positions, dim) and next items; resumes from `checkpoint`."""
     key = jax.random.fold_in(jax.random.key(seed), 77)
-    state = optimiser.init_state(init(key, books, settings.hidden))
+    state = optimiser.init_state(init(key, books, settings.hidden, settings.rank))
     record: dict[str, Any] = {"epochs": [], "seconds": 0.0}
     if checkpoint.exists():
         state, record = optimiser.load(checkpoint, state)

@@ -146,10 +146,15 @@ def step(p: dict, level: int, int8: bool) -> bytes:
     z = g.op("Gelu", [z], domain=CONTRIB)
     z = g.op("Add", [z, g.dense_gelu(z, p["mid"])])
     direct = g.op("Add", [g.op("MatMul", ["h", g.weight(p["code"])]), g.constant(p["out"]["b"], "b")])
-    learned = g.op(
-        "Add", [g.op("MatMul", [z, g.weight(p["out"]["w"])]), g.op("Gather", [g.weight(p["own"]), code], axis=0)]
-    )
-    g.op("Add", [learned, direct], ["logits"])
+    learned = g.op("MatMul", [z, g.weight(p["out"]["w"])])
+    learned = g.op("Add", [learned, g.op("Gather", [g.weight(p["own"]), code], axis=0)])
+    rank = np.asarray(p["project"]).shape[1]
+    narrow = g.op("MatMul", ["h", g.weight(p["project"])])  # (1, rank)
+    fine = g.op("Gather", [g.weight(p["fine"]), code], axis=0)  # (B, codes * rank)
+    fine = g.op("Reshape", [fine, g.constant(np.array([-1, codes, rank], np.int64))])
+    fitted = g.op("MatMul", [fine, g.op("Transpose", [narrow], perm=[1, 0])])  # (B, codes, 1)
+    fitted = g.op("Squeeze", [fitted, g.constant(np.array([2], np.int64))])
+    g.op("Add", [g.op("Add", [learned, fitted]), direct], ["logits"])
     return g.build(
         f"step{level}", [("h", FLOAT, [1, dim]), ("prefix", INT, ["B", level - 1])], [("logits", FLOAT, ["B", codes])]
     )

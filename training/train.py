@@ -121,7 +121,8 @@ class Run:
 
     @cached_property
     def decoder(self) -> list[model.Params]:
-        like = optimiser.init_state(decoder.init(jax.random.key(0), self.books, self.config.decoder.hidden))
+        settings = self.config.decoder
+        like = optimiser.init_state(decoder.init(jax.random.key(0), self.books, settings.hidden, settings.rank))
         state, self.decoder_record = optimiser.load(self.need("decoder"), like)
         if len(self.decoder_record["epochs"]) < self.config.decoder.epochs:
             raise StageError(f"stage {self.stage}: stage decoder is unfinished")

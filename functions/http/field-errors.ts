@@ -24,6 +24,7 @@ export function fieldErrors(
 export function quote(value: unknown): string {
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (typeof value === "object" && value !== null) return "an object";
+  if (typeof value === "number") return String(value); // JSON would make null of what is beyond its range
   const text = value === undefined ? "nothing" : JSON.stringify(value);
   return text.length <= 40 ? text : `${text.slice(0, 37)}...`;
 }
@@ -41,8 +42,10 @@ function translate(issue: Issue, input: unknown, base: Path, point: (path: Path)
       return [{ pointer, code: sizeCode(issue.origin, "big"), detail: tooBig(issue, value) }];
     case "too_small":
       return [{ pointer, code: sizeCode(issue.origin, "small"), detail: tooSmall(issue, value) }];
-    case "invalid_format":
-      return [{ pointer, code: "invalid_format", detail: `${quote(value)} is not a valid ${issue.format}` }];
+    case "invalid_format": {
+      const fault = issue.format === "regex" ? `: ${issue.message}` : ` is not a valid ${issue.format}`;
+      return [{ pointer, code: "invalid_format", detail: quote(value) + fault }];
+    }
     case "not_multiple_of":
       return [{ pointer, code: "not_multiple", detail: `${quote(value)} is not a multiple of ${issue.divisor}` }];
     case "invalid_value": {

@@ -67,13 +67,13 @@ export function tokenSecretContext(app: number, kid: string): string {
 
 function kidOf(token: string): string {
   if (token.length > TOKEN_CHARACTERS) throw refused(`it has more than ${TOKEN_CHARACTERS} characters`);
-  let header: { alg?: unknown; kid?: unknown };
+  let header: { alg?: unknown; kid?: unknown } | null; // whatever JSON stands there
   try {
     header = decode(token).header;
   } catch {
     throw refused("it is not a JWT");
   }
-  if (header.alg !== "HS256") throw refused("its algorithm is not HS256");
+  if (header?.alg !== "HS256") throw refused("its algorithm is not HS256");
   if (typeof header.kid !== "string" || header.kid.length > 64) throw refused("its header has no kid");
   return header.kid;
 }

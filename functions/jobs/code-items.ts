@@ -4,6 +4,7 @@
  */
 import "../inference/worker-runtime.ts";
 import { itemText } from "../domain/artefact/item-text.ts";
+import { describeError, log } from "../http/log.ts";
 import { ModelCache, type Weighed } from "../inference/budget.ts";
 import { codedItems, loadTextCoder, type TextCoder } from "../inference/text-coder.ts";
 import { artefactSource } from "../store/artefacts.ts";
@@ -124,16 +125,22 @@ export async function codeItemsOf(env: Env, model: RegisteredModel, limit: numbe
  * Codes at most `limit` items for each model that serves or may serve next. Called after a write of few items before it is
  * answered, from the queue for many, and by the cron for whatever was missed.
  *
- * @throws ArtefactError when a file of a model is damaged; what the runtime and the stores throw.
+ * @throws ArtefactError when a file of the serving model is damaged; what the runtime and the stores throw for it.
  */
 export async function codeItems(env: Env, app: number, options: { readonly limit: number }): Promise<CodingResult> {
   if (!(options.limit >= 1)) throw new RangeError(`limit must be at least 1, got ${options.limit}`);
   let coded = 0;
   let pending = 0;
   for (const model of await modelsToCode(env, app)) {
-    const result = await codeItemsOf(env, model, options.limit);
-    coded += result.coded;
-    pending += result.pending;
+    try {
+      const result = await codeItemsOf(env, model, options.limit);
+      coded += result.coded;
+      pending += result.pending;
+    } catch (error) {
+      if (model.status === "serving") throw error;
+      // it may never serve: its promotion names the fault, and the model that serves must not wait for it
+      log("warn", "coding_failed", { job: "code-items", app, model: model.modelVersion, error: describeError(error) });
+    }
   }
   return { coded, pending };
 }

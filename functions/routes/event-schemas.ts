@@ -1,5 +1,6 @@
 /** The body of POST /v1/events: the envelope, one event, and how a checked event becomes what a user's object takes. */
 import * as z from "zod";
+import { isUserId, USER_ID_RULE } from "../domain/identity/user-token.ts";
 import { limit } from "../http/limits.ts";
 import { Money, WarningSchema } from "../http/openapi.ts";
 import type { IncomingEvent } from "../domain/history/events.ts";
@@ -60,6 +61,7 @@ export const EventBody = z
       .string()
       .min(1)
       .max(limit("idCharacters"))
+      .refine(isUserId, USER_ID_RULE)
       .nullish()
       .describe("Of back ends; a phone's user token names the user"),
     sessionId: Id.nullish(),

@@ -26,7 +26,8 @@ export const ItemId = z
   .string()
   .min(1)
   .max(limit("idCharacters"))
-  .refine((id) => id.isWellFormed() && !CONTROL.test(id), "holds a control character or half of a surrogate pair");
+  .refine((id) => id.isWellFormed() && !CONTROL.test(id), "holds a control character or half of a surrogate pair")
+  .refine((id) => id !== "." && id !== "..", "is a dot segment, which no path can name (RFC 3986, section 5.2.4)");
 
 const AttributeName = z
   .string()

@@ -113,13 +113,22 @@ export async function registerArtefact(
     : conflict(`Model ${id} was registered with another manifest at the same time`);
 }
 
+/** Null for what is not JSON, which fits no schema. */
+function parsedOrNull(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
 /** Opens the graphs and holds them to the trainer's figures, through the very code that serves. */
 async function checkServed(env: Env, model: RegisteredModel): Promise<ParityReport> {
   const { manifest } = model;
   const source = artefactSource(env, model.app, manifest);
   const what = manifest.parity.file;
   const text = new TextDecoder().decode(await checkedBytes(source, what));
-  const parity = Parity.safeParse(JSON.parse(text));
+  const parity = Parity.safeParse(parsedOrNull(text));
   if (!parity.success) {
     const got = parity.error.issues.map((issue) => `${issue.path.join("/")}: ${issue.message}`).join("; ");
     throw new ArtefactError({ code: "parity", what, expected: "parity cases", got: got.slice(0, 300) });

@@ -5,6 +5,7 @@
  */
 import { waitUntil } from "cloudflare:workers";
 import { describeError, log } from "../http/log.ts";
+import { MODEL_BUDGET_BYTES } from "../domain/artefact/memory.ts";
 import { ModelCache, type Lease } from "../inference/budget.ts";
 import { findApp, type AppRow } from "../store/apps.ts";
 import { readDelta, DELTA_PAGE_ROWS } from "../store/items.ts";
@@ -18,8 +19,9 @@ import type { CatalogueColumns } from "../domain/catalogue/columns.ts";
 const RENEW_MS = 1000;
 /** After a model failed to load, requests fall back for this long before the next attempt. */
 const RETRY_MODEL_MS = 5000;
-/** Bytes of all models of an isolate of 128 MB; the rest is for runtime (some 40 MB with its memory), catalogues and requests. */
-const MODEL_BUDGET_BYTES = 56 * 1024 * 1024;
+/** A request with less time than this does not wait for a model that is not in memory: starting the runtime blocks the isolate. */
+const COLD_START_MS = 1500;
+const ANSWER_FIRST_MS = 20;
 /** Catalogues of apps that were used last. */
 const MAX_VIEWS = 32;
 
@@ -43,6 +45,8 @@ export interface OpenOptions {
   readonly now: number;
   /** False: the request has no time left for a model. */
   readonly withModel: boolean;
+  /** Time that the request has; undefined: as long as it takes. */
+  readonly patienceMs?: number | undefined;
 }
 
 class AppView {
@@ -60,7 +64,7 @@ class AppView {
   }
 
   async open(env: Env, options: OpenOptions): Promise<OpenView> {
-    const { strict, now, withModel } = options;
+    const { strict, now } = options;
     if (strict) {
       // one that is under way may have read before the write that this request must see
       await this.#renewing?.catch(() => undefined);
@@ -74,13 +78,12 @@ class AppView {
         }),
       );
     }
-    const lease = this.#modelKey === undefined || !withModel ? undefined : await this.#lease(env, now);
-    const absence = this.#row!.servingModel === null ? "no_model" : withModel ? "model_unavailable" : "timeout";
+    const { lease, absence } = await this.#lease(env, options);
     return {
       row: this.#row!,
       columns: this.#columns!,
       model: lease?.value ?? null,
-      modelAbsence: lease === undefined ? absence : null,
+      modelAbsence: absence,
       release: () => lease?.release(),
     };
   }
@@ -140,8 +143,27 @@ class AppView {
     }
   }
 
-  async #lease(env: Env, now: number): Promise<Lease<AppModel> | undefined> {
-    return models.peek(this.#modelKey!) ?? (await this.#load(env, this.#modelKey!, now));
+  async #lease(
+    env: Env,
+    { now, withModel, patienceMs }: OpenOptions,
+  ): Promise<{ lease: Lease<AppModel> | undefined; absence: string | null }> {
+    const key = this.#modelKey;
+    if (key === undefined) return { lease: undefined, absence: "no_model" };
+    if (!withModel) return { lease: undefined, absence: "timeout" };
+    const ready = models.peek(key);
+    if (ready !== undefined) return { lease: ready, absence: null };
+    if (patienceMs !== undefined && patienceMs < COLD_START_MS) {
+      waitUntil(this.#loadLater(env, key, now));
+      return { lease: undefined, absence: "model_loading" };
+    }
+    const lease = await this.#load(env, key, now);
+    return { lease, absence: lease === undefined ? "model_unavailable" : null };
+  }
+
+  /** Loads after the answer is on its way: creating sessions holds the thread for some hundred milliseconds. */
+  async #loadLater(env: Env, key: string, now: number): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, ANSWER_FIRST_MS));
+    (await this.#load(env, key, now))?.release();
   }
 
   /** Undefined when the model can't be loaded; the next attempt then waits some seconds. */

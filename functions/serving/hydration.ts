@@ -70,10 +70,12 @@ async function fill(
 ): Promise<number[]> {
   const behind: number[] = [];
   for (const row of await hydrate(env.DB.withSession(session), app, numbers)) {
-    if (row.revision < (newest.get(keyOf(app, row.number)) ?? 0) && session !== "first-primary") behind.push(row.number);
+    const isBehind = row.revision < (newest.get(keyOf(app, row.number)) ?? 0);
+    if (isBehind && session !== "first-primary") behind.push(row.number);
     else {
       found.set(row.number, row);
-      rows.set(keyOf(app, row.number), row);
+      // a delta may have come while the primary was read: what it told of must not come out of the cache
+      if (!isBehind) rows.set(keyOf(app, row.number), row);
     }
   }
   return behind;

@@ -80,7 +80,7 @@ export async function recommendForApp(env: Env, query: ListQuery, timeoutMs?: nu
   const timer = Promise.withResolvers<"late">();
   const handle = setTimeout(() => timer.resolve("late"), timeoutMs);
   try {
-    const first = makeList(env, query, { withModel: true });
+    const first = makeList(env, query, { withModel: true, patienceMs: timeoutMs });
     const outcome = await Promise.race([first, timer.promise]);
     if (outcome !== "late") return outcome;
     first.catch(() => undefined); // it may still fail; nobody waits for it any more
@@ -90,11 +90,15 @@ export async function recommendForApp(env: Env, query: ListQuery, timeoutMs?: nu
   }
 }
 
-async function makeList(env: Env, query: ListQuery, options: { readonly withModel: boolean }): Promise<ListResult> {
+async function makeList(
+  env: Env,
+  query: ListQuery,
+  options: { readonly withModel: boolean; readonly patienceMs?: number },
+): Promise<ListResult> {
   const { app, now } = query;
   if (query.filter !== undefined) checkFilter(query.filter);
   const [view, recalled, key] = await Promise.all([
-    openView(env, app, { strict: query.consistency === "strict", now, withModel: options.withModel }),
+    openView(env, app, { strict: query.consistency === "strict", now, ...options }),
     recall(env, app, query.userId),
     appTokenKey(env, app),
   ]);
@@ -124,7 +128,7 @@ async function makeList(env: Env, query: ListQuery, options: { readonly withMode
     const shown = [...cursor, ...list.shown.map(({ item }) => item.number)];
     const [recommendationId, nextCursor] = await Promise.all([
       signList(list, { app, subject, model: view.model?.model ?? 0, now }, key),
-      list.hasMore && list.shown.length > 0 && shown.length <= CURSOR_ITEMS
+      list.hasMore && query.only === undefined && list.shown.length > 0 && shown.length <= CURSOR_ITEMS
         ? encodeCursor(
             {
               keyId: TOKEN_KEY_ID,

@@ -91,9 +91,14 @@ export class AppModel implements ServedModel, Weighed {
 export async function loadAppModel(env: Env, registered: ServingModel): Promise<AppModel> {
   const rows = await readRows(env, registered);
   const trained = await loadModel(artefactSource(env, registered.app, registered.manifest), rows, []);
-  const { loaded, revision } = await withCodesSince(env, registered, trained, 0);
-  if (loaded !== trained) await trained.dispose();
-  return new AppModel(loaded, registered, revision);
+  try {
+    const { loaded, revision } = await withCodesSince(env, registered, trained, 0);
+    if (loaded !== trained) await trained.dispose();
+    return new AppModel(loaded, registered, revision);
+  } catch (error) {
+    await trained.dispose();
+    throw error;
+  }
 }
 
 /** Merges codes page by page. The model that came in stays usable and is the caller's to dispose of. */
@@ -105,14 +110,19 @@ async function withCodesSince(
 ): Promise<{ loaded: LoadedModel; revision: number }> {
   let loaded = start;
   let revision = since;
-  for (;;) {
-    const page = await itemCodesSince(env.DB, registered.app, registered, revision);
-    if (page.items.length > 0) {
-      const next = loaded.withItems(page.items);
-      if (loaded !== start) await loaded.dispose();
-      loaded = next;
+  try {
+    for (;;) {
+      const page = await itemCodesSince(env.DB, registered.app, registered, revision);
+      if (page.items.length > 0) {
+        const next = loaded.withItems(page.items);
+        if (loaded !== start) await loaded.dispose();
+        loaded = next;
+      }
+      revision = page.revision;
+      if (page.isWhole) return { loaded, revision };
     }
-    revision = page.revision;
-    if (page.isWhole) return { loaded, revision };
+  } catch (error) {
+    if (loaded !== start) await loaded.dispose();
+    throw error;
   }
 }

@@ -41,7 +41,8 @@ export async function similarForApp(env: Env, query: SimilarQuery): Promise<List
     if (model === null || seeds.length === 0) {
       const rest = await recommendForApp(env, { ...query, exclude: [...exclude, ...itemIds], exploration: 0, explain: false });
       const degradedReason = model === null ? view.modelAbsence : "unknown_to_model";
-      return { ...rest, list: { ...rest.list, degradedReason } };
+      const ofFilter = rest.ignored.filter(({ pointer }) => pointer.startsWith("/filter"));
+      return { ...rest, list: { ...rest.list, degradedReason }, ignored: [...ignored, ...ofFilter], nextCursor: null };
     }
     if (query.filter !== undefined) {
       for (const field of unknownFields(view.columns, query.filter)) ignored.push({ pointer: `/filter#${field}`, code: "unknown_field" });

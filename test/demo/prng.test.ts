@@ -1,5 +1,5 @@
 /** The random numbers: equal everywhere, and as distributed as they claim. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, it } from "vitest";
 import { Random, exp, hash32, log, quantise } from "../../demo/prng.ts";
 

@@ -26,6 +26,10 @@ const Filter: z.ZodType<Predicate> = z.lazy(() =>
 const Body = z.strictObject({
   count: z.int().min(1).max(100).optional(),
   text: z.string().max(10).optional(),
+  code: z
+    .string()
+    .regex(/^[A-Z]{3}$/)
+    .optional(),
   at: z.iso.datetime({ offset: true }).optional(),
   list: z
     .array(z.strictObject({ id: z.string().min(1) }))
@@ -199,7 +203,15 @@ describe("a body that does not fit", () => {
       pointer: "/filter/and/0/value",
     });
     expect(await firstError([])).toMatchObject({ pointer: "", code: "wrong_type" });
-    expect((await send('{"count": 1e999}')).status).toBe(400);
+    expect(await send('{"count": 1e999}')).toMatchObject({
+      status: 400,
+      errors: [{ pointer: "/count", detail: "Infinity is not of type number" }],
+    });
+    expect(await firstError({ code: "a1" })).toEqual({
+      pointer: "/code",
+      code: "invalid_format",
+      detail: '"a1": Invalid string: must match pattern /^[A-Z]{3}$/',
+    });
   });
 
   it("is told by name in a query", async () => {

@@ -186,6 +186,7 @@ describe("user tokens", () => {
       changed: own.replace(claims, `${claims.slice(0, -2)}fQ`),
       noSignature: `${own.slice(0, own.lastIndexOf("."))}.`,
       nonsense: "abc",
+      nullHeader: `${base64url(new TextEncoder().encode("null"))}.${claims}.${signature}`,
       long: "a".repeat(5000),
     };
     for (const [why, token] of Object.entries(bad)) {

@@ -129,6 +129,14 @@ describe("a bad event", () => {
     expect(answer.results.every(({ retryable }) => !retryable)).toBe(true);
   });
 
+  it("is refused where its user could never be named again, to be read or erased", async () => {
+    const shop = await makeShop();
+    for (const userId of ["me", ".", "..", "\ud800"]) {
+      const { results } = await post(shop, [sent({ userId })]);
+      expect([userId, results[0]]).toMatchObject([userId, { status: "rejected", pointer: "/events/0/userId" }]);
+    }
+  });
+
   it("may hold no number beyond JSON's finite ones", async () => {
     const shop = await makeShop();
     const body = JSON.stringify({ events: [sent({ id: "huge", value: 7 })] }).replace('"value":7', '"value":1e999');

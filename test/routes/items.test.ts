@@ -221,6 +221,14 @@ describe("POST /v1/items/batch", () => {
     ]);
   });
 
+  it("refuses ids that no path can name", async () => {
+    const { results } = await json(
+      await call("POST", "/v1/items/batch", { items: [".", "..", "..."].map((id) => ({ id, title: "t" })) }),
+    );
+    expect(results.map(({ status }) => status)).toEqual(["rejected", "rejected", "created"]);
+    expect(results[1]!.errors![0]).toMatchObject({ pointer: "/items/1/id", detail: expect.stringMatching(/dot segment/) });
+  });
+
   it("refuses an envelope that is none", async () => {
     expect((await call("POST", "/v1/items/batch", { items: [] })).status).toBe(400);
     expect((await call("POST", "/v1/items/batch", { items: [{ id: "a", title: "t" }], more: 1 })).status).toBe(400);

@@ -239,6 +239,19 @@ describe("registering", () => {
   });
 });
 
+test("a model whose parity cases are no JSON is refused when it is promoted", async () => {
+  const app = await appWithItems();
+  const { manifest, files } = tinyArtefact("two-levels");
+  files.set("parity.json", bytes("{no JSON"));
+  const line = manifest.files.find(({ path }) => path === "parity.json")!;
+  Object.assign(line, { bytes: 8, sha256: await sha256Hex("{no JSON") });
+  Object.assign(manifest, { modelVersion: await versionOf(manifest.files) });
+  await putFiles(app, "m1", files);
+  expect((await register(app, "m1", manifest)).status).toBe(201);
+  const refused = await problem(await call("/v1/models/m1/promote", { method: "POST", key: app.secret }));
+  expect(refused).toMatchObject({ status: 422, errors: [{ pointer: "parity.json", code: "parity" }] });
+});
+
 describe("the pointer to the serving model", () => {
   test("swings to a promoted model, retires the one before, and swings back", async () => {
     const app = await appWithItems();

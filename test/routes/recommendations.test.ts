@@ -177,6 +177,18 @@ describe("similar and rank without a model", () => {
     const similar = await recommend(app, { itemIds: ["a3"] }, { path: "/v1/similar" });
     expect(similar).toMatchObject({ status: 200, degradedReason: "no_model" });
     expect(idsOf(similar)).toEqual(["a2", "a1", "a0"]);
+    expect(similar.nextCursor).toBeNull();
+    const unknown = { itemIds: ["a3", "nope"], exclude: ["none"], count: 1, filter: { field: "size", op: "exists" } };
+    expect(await recommend(app, unknown, { path: "/v1/similar" })).toMatchObject({
+      nextCursor: null,
+      ignored: [
+        { pointer: "/itemIds/1", code: "unknown_item" },
+        { pointer: "/exclude/0", code: "unknown_item" },
+        { pointer: "/filter#size", code: "unknown_field" },
+      ],
+    });
+    const first = await recommend(app, { userId: "u", itemIds: ["a1", "a3"], count: 1 }, { path: "/v1/rank" });
+    expect([first.items.length, first.nextCursor]).toEqual([1, null]);
     const rank = await recommend(app, { userId: "u", itemIds: ["a1", "a3", "nope"] }, { path: "/v1/rank" });
     expect(idsOf(rank).toSorted()).toEqual(["a1", "a3"]);
     expect(rank.ignored).toEqual([{ pointer: "/itemIds/2", code: "unknown_item" }]);

@@ -54,6 +54,15 @@ describe("a list by the model", () => {
     expect(total).toBeCloseTo(1, 4);
   });
 
+  it("takes any word as the type of an event, names of object members among them", async () => {
+    for (const type of ["constructor", "toString", "__proto__", "brewed"]) {
+      const { source, items } = await recommend({ history: [{ itemId: "item-3", type }], count: 38 });
+      expect([type, source]).toEqual([type, "model"]);
+      expect(items.flatMap(({ reasons }) => reasons.map(({ code }) => code))).toContain("because_of_history");
+      expect(items.map(({ reasons }) => reasons[0]!.text)).toContain("Because of Title of item-3");
+    }
+  });
+
   it("is the same list for the same request, and another one for another history", async () => {
     const [a, b] = [await recommend({ history, count: 10 }), await recommend({ history, count: 10 })];
     expect(a.items).toEqual(b.items);
@@ -148,15 +157,18 @@ describe("items newer than the model", () => {
 });
 
 describe("when a part fails", () => {
-  it("answers with a label when the model does not come in time", async () => {
-    const slow = { ...env.MODELS, get: () => new Promise<null>(() => {}) } as unknown as R2Bucket;
+  it("answers in time from the counters while a cold model loads, and by the model a little later", async () => {
     const other = await appWithItems(40);
-    await registerTiny(other, "slow");
-    await call("/v1/models/slow/promote", { method: "POST", key: other.secret });
-    const response = await call("/v1/recommendations", { key: other.secret, body: { history, count: 3, timeoutMs: 100 }, env: { MODELS: slow } });
-    const list = await response.json<List>();
-    expect(list.items).toHaveLength(3);
-    expect(["timeout", null]).toContain(list.degradedReason); // null: the cache of the data centre had every file
+    await registerTiny(other, "cold");
+    await call("/v1/models/cold/promote", { method: "POST", key: other.secret });
+    const ask = async () => {
+      const response = await call("/v1/recommendations", { key: other.secret, body: { history, count: 3, timeoutMs: 200 } });
+      return response.json<List>();
+    };
+    const first = await ask();
+    expect(first).toMatchObject({ source: "default", degradedReason: "model_loading" });
+    expect(first.items).toHaveLength(3);
+    await expect.poll(async () => (await ask()).source, { interval: 50, timeout: 5000 }).toBe("model");
   });
 
   it("goes on with what it has when the database can't be asked", async () => {

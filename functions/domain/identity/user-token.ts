@@ -4,6 +4,16 @@
  */
 import { base64url } from "./sealed.ts";
 
+export const USER_ID_RULE = "a user id is not me, . or .. and holds no half of a surrogate pair";
+
+/**
+ * Whether a user of this id can be named again: `me` means the bearer of a token, dot segments vanish from a path (RFC 3986,
+ * section 5.2.4), and halves of surrogate pairs all become U+FFFD. A user who can't be named can't be erased.
+ */
+export function isUserId(id: string): boolean {
+  return id !== "me" && id !== "." && id !== ".." && id.isWellFormed();
+}
+
 /** The bearer of a checked token. `events` tokens may only post events of their own user. */
 export interface TokenUser {
   readonly userId: string;
@@ -38,6 +48,7 @@ export function judgeClaims(payload: Readonly<Record<string, unknown>>, now: num
   if (audience !== "edgewise" && audience !== "events") return refused("aud must be edgewise or events");
   if (typeof sub !== "string" || sub.length < 1 || sub.length > 256)
     return refused("sub must have 1 to 256 characters");
+  if (!isUserId(sub)) return refused(USER_ID_RULE);
   if (typeof iat !== "number" || !Number.isFinite(iat)) return refused("iat is missing");
   if (typeof exp !== "number" || !Number.isFinite(exp)) return refused("exp is missing");
   if (iat > seconds + CLOCK_LEEWAY_SECONDS) return refused("iat lies in the future");

@@ -101,16 +101,17 @@ interface Candidate<Item> {
   readonly reason: Reason;
 }
 
-const VERBS: Readonly<Record<string, string>> = {
-  view: "viewed",
-  click: "looked at",
-  like: "liked",
-  save: "saved",
-  purchase: "bought",
-  cook: "cooked",
-  rating: "rated",
-  review: "reviewed",
-};
+/** A map and no object: types are the caller's words, `constructor` among them. */
+const VERBS: ReadonlyMap<string, string> = new Map([
+  ["view", "viewed"],
+  ["click", "looked at"],
+  ["like", "liked"],
+  ["save", "saved"],
+  ["purchase", "bought"],
+  ["cook", "cooked"],
+  ["rating", "rated"],
+  ["review", "reviewed"],
+]);
 
 /** Items come back by default where a data set's users do repeat themselves (formats: over .05 of events). */
 const REPEATS_FROM_SHARE = 0.05;
@@ -223,7 +224,7 @@ function becauseOf<Item extends ShowableItem>(
   if (event === undefined || title === undefined || title === "") {
     return { code: "because_of_history", item: event?.item ?? null, contribution, text: "Because of what you did lately" };
   }
-  const verb = VERBS[event.type];
+  const verb = VERBS.get(event.type);
   if (event.item === number) {
     return { code: "again", item: number, contribution, text: `You ${verb ?? "met"} this before` };
   }

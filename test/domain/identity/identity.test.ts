@@ -102,6 +102,8 @@ describe("a user token", () => {
     expect(judge({ nbf: iat + 120 })).toBe("refused");
     for (const aud of [undefined, "", "other", ["edgewise", "events"], [], 5]) expect(judge({ aud })).toBe("refused");
     for (const sub of [undefined, "", 5, "u".repeat(257)]) expect(judge({ sub })).toBe("refused");
+    for (const unnameable of ["me", ".", "..", "\ud800"]) expect(judge({ sub: unnameable })).toBe("refused");
+    for (const odd of ["...", "../", "Me", "\u{1f35d}", "constructor"]) expect(judge({ sub: odd })).toBe("valid");
     for (const bad of [undefined, "1", Number.NaN, Infinity, null]) {
       expect(judge({ exp: bad })).toBe("refused");
       expect(judge({ iat: bad })).toBe("refused");
