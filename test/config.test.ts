@@ -20,7 +20,10 @@ it("leaves CPU for the first inference of an isolate", () => {
 });
 
 it("pins every dependency exactly and keeps addresses out of the lock file", () => {
-  const manifest = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8")) as Record<string, Record<string, string>>;
+  const manifest = JSON.parse(readFileSync(path.join(ROOT, "package.json"), "utf8")) as Record<
+    string,
+    Record<string, string>
+  >;
   for (const [name, version] of Object.entries({ ...manifest["dependencies"], ...manifest["devDependencies"] }))
     expect(version, name).toMatch(/^\d+\.\d+\.\d+$/);
   expect(readFileSync(path.join(ROOT, "package-lock.json"), "utf8")).not.toMatch(/"resolved"/);

@@ -18,7 +18,12 @@ it("gives every test file to exactly one project", () => {
   const files = globSync("{test,functions,demo,cli,bench,training}/**/*.{test,spec}.{ts,js,tsx,mts}", { cwd: ROOT });
   expect(files.length).toBeGreaterThan(10);
   for (const file of files) {
-    const claims = Object.entries(PROJECTS).filter(([, takes]) => file.startsWith("test/") && file.endsWith(".test.ts") && takes(file));
-    expect(claims.map(([name]) => name), file).toHaveLength(1);
+    const claims = Object.entries(PROJECTS).filter(
+      ([, takes]) => file.startsWith("test/") && file.endsWith(".test.ts") && takes(file),
+    );
+    expect(
+      claims.map(([name]) => name),
+      file,
+    ).toHaveLength(1);
   }
 });

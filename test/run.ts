@@ -23,7 +23,12 @@ function run(command: string, args: readonly string[], env: Record<string, strin
   const done = spawnSync(command, args, {
     cwd: ROOT,
     stdio: "inherit",
-    env: { ...process.env, PATH: `${bin}${path.delimiter}${process.env["PATH"] ?? ""}`, WRANGLER_SEND_METRICS: "false", ...env },
+    env: {
+      ...process.env,
+      PATH: `${bin}${path.delimiter}${process.env["PATH"] ?? ""}`,
+      WRANGLER_SEND_METRICS: "false",
+      ...env,
+    },
   });
   return done.status ?? 1;
 }
@@ -32,7 +37,11 @@ function run(command: string, args: readonly string[], env: Record<string, strin
 function vitest(name: string, args: readonly string[], env: Record<string, string> = {}): Counts {
   const report = path.join(RESULTS, `${name}.json`);
   rmSync(report, { force: true });
-  const status = run("vitest", ["run", "--reporter=verbose", "--reporter=json", `--outputFile.json=${report}`, ...args], env);
+  const status = run(
+    "vitest",
+    ["run", "--reporter=verbose", "--reporter=json", `--outputFile.json=${report}`, ...args],
+    env,
+  );
   if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0 };
   const json = JSON.parse(readFileSync(report, "utf8")) as Record<string, number>;
   const failed = json["numFailedTests"] ?? 0;
@@ -45,9 +54,13 @@ function vitest(name: string, args: readonly string[], env: Record<string, strin
 /** The trainer's tests, when `.venv` was set up for the present requirements. */
 function training(): Counts {
   const stamp = path.join(ROOT, ".venv", ".stamp");
-  const want = createHash("sha256").update(readFileSync(path.join(ROOT, "training", "requirements.txt"))).digest("hex");
+  const want = createHash("sha256")
+    .update(readFileSync(path.join(ROOT, "training", "requirements.txt")))
+    .digest("hex");
   if (!existsSync(stamp) || readFileSync(stamp, "utf8").trim() !== want) {
-    console.log("The trainer's tests were skipped: its environment does not stand. Set it up with: npm run training:setup");
+    console.log(
+      "The trainer's tests were skipped: its environment does not stand. Set it up with: npm run training:setup",
+    );
     return { passed: 0, failed: 0, skipped: 1 };
   }
   const report = path.join(RESULTS, "training.xml");
@@ -75,7 +88,11 @@ if (soak) {
   parts.push(training());
 }
 const sum = parts.reduce(
-  (all, one) => ({ passed: all.passed + one.passed, failed: all.failed + one.failed, skipped: all.skipped + one.skipped }),
+  (all, one) => ({
+    passed: all.passed + one.passed,
+    failed: all.failed + one.failed,
+    skipped: all.skipped + one.skipped,
+  }),
   { passed: 0, failed: 0, skipped: 0 },
 );
 writeFileSync(path.join(RESULTS, soak ? "counts-soak.json" : "counts.json"), JSON.stringify(sum));

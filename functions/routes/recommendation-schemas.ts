@@ -65,7 +65,15 @@ export const RecommendationRequest = z
       })
       .optional(),
     pin: z
-      .array(z.strictObject({ itemId: ItemId, position: z.int().min(0).max(limit("results") - 1) }))
+      .array(
+        z.strictObject({
+          itemId: ItemId,
+          position: z
+            .int()
+            .min(0)
+            .max(limit("results") - 1),
+        }),
+      )
       .max(limit("pins"))
       .optional(),
     repeat: Repeat.optional(),
@@ -89,7 +97,9 @@ export const RankRequest = z
   .meta({ id: "RankRequest" });
 
 const Reason = z.object({
-  code: z.string().meta({ description: "because_you_<type>, again, trending, popular, new, similar_to, pinned; open to new codes" }),
+  code: z
+    .string()
+    .meta({ description: "because_you_<type>, again, trending, popular, new, similar_to, pinned; open to new codes" }),
   itemId: z.string().nullable(),
   contribution: z.number().nullable(),
   text: z.string(),

@@ -28,7 +28,13 @@ recommendationsRoutes.post("/recommendations", requireKind("secret", "publishabl
   const userId = resolveUser(c, body.userId);
   if (userId === undefined && body.history === undefined && body.context?.seedItemIds === undefined) {
     throw new ProblemError("invalid_request", "A list is for a user, or for a history in the request", {
-      errors: [{ pointer: "/userId", code: "missing", detail: "give userId (secret key), X-User-Token, history or context.seedItemIds" }],
+      errors: [
+        {
+          pointer: "/userId",
+          code: "missing",
+          detail: "give userId (secret key), X-User-Token, history or context.seedItemIds",
+        },
+      ],
     });
   }
   const requestId = body.requestId ?? c.get("requestId");
@@ -134,7 +140,9 @@ function reasonsOf(shown: Shown<HydratedItem>, ids: ReadonlyMap<number, string>)
 /** An item's own fields and its attributes side by side; `fields` picks, an absent field is left out. */
 function fieldsOf(item: HydratedItem, fields: readonly string[] | undefined): Record<string, unknown> {
   const price =
-    item.priceMinor === null || item.currency === null ? undefined : { amountMinor: item.priceMinor, currency: item.currency };
+    item.priceMinor === null || item.currency === null
+      ? undefined
+      : { amountMinor: item.priceMinor, currency: item.currency };
   const all: Record<string, unknown> = {
     ...item.attributes,
     title: item.title,
@@ -148,7 +156,12 @@ function fieldsOf(item: HydratedItem, fields: readonly string[] | undefined): Re
   return Object.fromEntries(fields.filter((field) => Object.hasOwn(all, field)).map((field) => [field, all[field]]));
 }
 
-const COMMON = { tag: "Recommendations", auth: ["secret", "publishable"], userToken: "optional", scope: "recommend" } as const;
+const COMMON = {
+  tag: "Recommendations",
+  auth: ["secret", "publishable"],
+  userToken: "optional",
+  scope: "recommend",
+} as const;
 
 describe({
   ...COMMON,
@@ -180,7 +193,8 @@ describe({
   method: "post",
   path: "/v1/rank",
   summary: "The caller's own list in the order this user would like",
-  description: "Every known, showable item of itemIds comes back, scored exactly; logProbability sums to 1 over the list.",
+  description:
+    "Every known, showable item of itemIds comes back, scored exactly; logProbability sums to 1 over the list.",
   request: RankRequest,
   response: RecommendationAnswer,
   example: { userId: "u_42", itemIds: ["r_0001", "r_0002", "r_0003"] },

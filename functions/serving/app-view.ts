@@ -12,7 +12,7 @@ import { readDelta, DELTA_PAGE_ROWS } from "../store/items.ts";
 import { servingModel } from "../store/models.ts";
 import { readCatalogue } from "../store/snapshots.ts";
 import { forgetRows } from "./hydration.ts";
-import { AppModel, loadAppModel } from "./served-model.ts";
+import { loadAppModel, type AppModel } from "./served-model.ts";
 import type { CatalogueColumns } from "../domain/catalogue/columns.ts";
 
 /** How old a view may be before a bounded request has it renewed: with one look a second a takedown is seen within two. */
@@ -176,7 +176,12 @@ class AppView {
         return loadAppModel(env, registered);
       });
       // others may be waiting for this attempt when the request that began it goes away
-      waitUntil(loading.then(() => undefined, () => undefined));
+      waitUntil(
+        loading.then(
+          () => undefined,
+          () => undefined,
+        ),
+      );
       return await loading;
     } catch (error) {
       this.#modelFailedAt = now;

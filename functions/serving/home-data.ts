@@ -54,8 +54,22 @@ async function homeUser(
   const { events } = await stub.recall();
   const newest = newestOfEachItem(events).slice(0, HISTORY_SHOWN);
   const [{ rows }, result] = await Promise.all([
-    hydrateRows(env, app, newest.flatMap(({ item }) => item ?? []), { strict: false }),
-    recommendForApp(env, { app, userId, requestId, count: RECOMMENDED, exploration: 0, explain: true, repeat: { policy: "exclude" }, now }),
+    hydrateRows(
+      env,
+      app,
+      newest.flatMap(({ item }) => item ?? []),
+      { strict: false },
+    ),
+    recommendForApp(env, {
+      app,
+      userId,
+      requestId,
+      count: RECOMMENDED,
+      exploration: 0,
+      explain: true,
+      repeat: { policy: "exclude" },
+      now,
+    }),
   ]);
   const history = newest.flatMap(({ item, type, occurredAt }) => {
     const title = item === null ? undefined : rows.get(item)?.title;

@@ -22,7 +22,10 @@ const newest = new LRUCache<string, number>({ max: 20_000 });
 const keyOf = (app: number, number: number): string => `${app}:${number}`;
 
 /** Takes out what the catalogue's delta says has changed. */
-export function forgetRows(app: number, changed: Iterable<{ readonly number: number; readonly revision: number }>): void {
+export function forgetRows(
+  app: number,
+  changed: Iterable<{ readonly number: number; readonly revision: number }>,
+): void {
   for (const { number, revision } of changed) {
     rows.delete(keyOf(app, number));
     newest.set(keyOf(app, number), revision);

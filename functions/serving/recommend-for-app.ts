@@ -3,7 +3,13 @@
  * of a request, hands pure ports to the domain and signs what was shown. The request path writes nothing.
  */
 import { describeError, log } from "../http/log.ts";
-import { checkPredicate, evaluate, PredicateError, unknownFields, type Predicate } from "../domain/catalogue/predicate.ts";
+import {
+  checkPredicate,
+  evaluate,
+  PredicateError,
+  unknownFields,
+  type Predicate,
+} from "../domain/catalogue/predicate.ts";
 import { onlyNumbers } from "../domain/generation/bitmap.ts";
 import { quantiseW } from "../domain/generation/exploration.ts";
 import { CURSOR_ITEMS, CURSOR_SECONDS, decodeCursor, encodeCursor } from "../domain/history/cursor-token.ts";
@@ -18,7 +24,12 @@ import { openView, type OpenView } from "./app-view.ts";
 import { hydrateRows } from "./hydration.ts";
 import { popularity } from "./popularity.ts";
 import type { HistoryEvent } from "../domain/history/events.ts";
-import type { RecommendationList, RecommendPorts, ServedModel, ShowableItem } from "../domain/recommendation/recommend.ts";
+import type {
+  RecommendationList,
+  RecommendPorts,
+  ServedModel,
+  ShowableItem,
+} from "../domain/recommendation/recommend.ts";
 import type { RepeatRule } from "../domain/recommendation/repeat.ts";
 import type { UserRecall } from "../objects/user-state.ts";
 import type { HydratedItem } from "../store/items.ts";
@@ -109,10 +120,14 @@ async function makeList(
     const exclude = new Set([...resolved.exclude, ...cursor]);
     const ignored = [...resolved.ignored];
     if (query.filter !== undefined) {
-      for (const field of unknownFields(view.columns, query.filter)) ignored.push({ pointer: `/filter#${field}`, code: "unknown_field" });
+      for (const field of unknownFields(view.columns, query.filter))
+        ignored.push({ pointer: `/filter#${field}`, code: "unknown_field" });
     }
     const seen = { ids: new Map<number, string>(), isWhole: true };
-    const ports = resolved.only === null ? portsOf(env, view, query, seen) : onlyAmong(resolved.only, portsOf(env, view, query, seen));
+    const ports =
+      resolved.only === null
+        ? portsOf(env, view, query, seen)
+        : onlyAmong(resolved.only, portsOf(env, view, query, seen));
     const list = await recommend(ports, {
       history,
       acted: recalled.acted,
@@ -194,12 +209,19 @@ export function portsOf(
 }
 
 /** The same ports with nothing legal but `numbers`, all of which are scored exactly. */
-function onlyAmong<Item extends ShowableItem>(numbers: ReadonlySet<number>, ports: RecommendPorts<Item>): RecommendPorts<Item> {
+function onlyAmong<Item extends ShowableItem>(
+  numbers: ReadonlySet<number>,
+  ports: RecommendPorts<Item>,
+): RecommendPorts<Item> {
   const { model } = ports;
   return {
     ...ports,
     model: model === null ? null : scoredExactly(model),
-    legalPlaces: () => onlyNumbers(model!.order, [...numbers].filter((number) => ports.isLegal(number))),
+    legalPlaces: () =>
+      onlyNumbers(
+        model!.order,
+        [...numbers].filter((number) => ports.isLegal(number)),
+      ),
     isLegal: (number) => numbers.has(number) && ports.isLegal(number),
     largestNumber: Math.max(0, ...numbers),
   };
@@ -240,7 +262,13 @@ interface Resolved {
 /** Numbers of every id that a request names, in at most one query; unknown ones are reported and go no further. */
 async function resolveRequest(env: Env, app: number, query: ListQuery): Promise<Resolved> {
   const { history = [], exclude = [], seeds = [], pins = [], only, now } = query;
-  const wanted = [...history.map(({ itemId }) => itemId), ...exclude, ...seeds, ...(only ?? []), ...pins.map(({ itemId }) => itemId)];
+  const wanted = [
+    ...history.map(({ itemId }) => itemId),
+    ...exclude,
+    ...seeds,
+    ...(only ?? []),
+    ...pins.map(({ itemId }) => itemId),
+  ];
   const numbers = await numbersOf(env, app, wanted);
   const ignored: Ignored[] = [];
   const known = (itemId: string, pointer: string): number | undefined => {
@@ -254,7 +282,14 @@ async function resolveRequest(env: Env, app: number, query: ListQuery): Promise<
     if (item === undefined) continue;
     // without a time it happened last, in the order given
     const occurredAt = event.occurredAt === undefined ? now : Math.min(Date.parse(event.occurredAt), now);
-    events.push({ eventId: event.eventId ?? `sent/${at}`, item, itemId: null, type: event.type, occurredAt, value: null });
+    events.push({
+      eventId: event.eventId ?? `sent/${at}`,
+      item,
+      itemId: null,
+      type: event.type,
+      occurredAt,
+      value: null,
+    });
   }
   for (const [at, itemId] of seeds.entries()) {
     const item = known(itemId, `/context/seedItemIds/${at}`);
@@ -284,7 +319,8 @@ async function readCursor(query: ListQuery, key: CryptoKey, subject: string): Pr
     const errors = [{ pointer: "/cursor", code: "not_a_cursor", detail: "is not a nextCursor of this user" }];
     throw new ProblemError("invalid_request", "The cursor is not one of this user", { errors });
   }
-  if (parts.expiresSeconds * 1000 < query.now) throw new ProblemError("cursor_expired", "The cursor was good for 30 minutes");
+  if (parts.expiresSeconds * 1000 < query.now)
+    throw new ProblemError("cursor_expired", "The cursor was good for 30 minutes");
   return parts.shown;
 }
 
@@ -294,7 +330,11 @@ export async function signList(
   owner: { readonly app: number; readonly subject: string; readonly model: number; readonly now: number },
   key: CryptoKey,
 ): Promise<string> {
-  const items = list.shown.map(({ item, slot, w }) => ({ number: item.number, slot: SLOTS.indexOf(slot), w: quantiseW(w) }));
+  const items = list.shown.map(({ item, slot, w }) => ({
+    number: item.number,
+    slot: SLOTS.indexOf(slot),
+    w: quantiseW(w),
+  }));
   const listId = crypto.getRandomValues(new Uint8Array(8));
   const model = list.source === "model" ? owner.model : 0;
   const issuedSeconds = Math.floor(owner.now / 1000);

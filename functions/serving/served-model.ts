@@ -4,7 +4,7 @@
  */
 import { FilterCache } from "../domain/catalogue/predicate.ts";
 import { ShowablePlaces } from "../domain/catalogue/showable.ts";
-import { PlaceBitmap, withoutNumbers } from "../domain/generation/bitmap.ts";
+import { withoutNumbers, type PlaceBitmap } from "../domain/generation/bitmap.ts";
 import { SimilarItems } from "../domain/generation/similar.ts";
 import { loadModel, type LoadedModel } from "../inference/load-model.ts";
 import { artefactSource } from "../store/artefacts.ts";

@@ -3,7 +3,15 @@ import { unknownFields } from "../domain/catalogue/predicate.ts";
 import { appTokenKey } from "../store/subjects.ts";
 import { numbersOf } from "../store/item-numbers.ts";
 import { openView } from "./app-view.ts";
-import { checkFilter, portsOf, recommendForApp, signList, type Ignored, type ListQuery, type ListResult } from "./recommend-for-app.ts";
+import {
+  checkFilter,
+  portsOf,
+  recommendForApp,
+  signList,
+  type Ignored,
+  type ListQuery,
+  type ListResult,
+} from "./recommend-for-app.ts";
 import type { Shown } from "../domain/recommendation/recommend.ts";
 import type { HydratedItem } from "../store/items.ts";
 
@@ -37,15 +45,22 @@ export async function similarForApp(env: Env, query: SimilarQuery): Promise<List
     const given = known(itemIds, "itemIds");
     const excluded = new Set([...given, ...known(exclude, "exclude")]);
     const { model } = view;
-    const seeds = model === null ? [] : given.map((number) => model.order.placeOf(number)).filter((place) => place >= 0);
+    const seeds =
+      model === null ? [] : given.map((number) => model.order.placeOf(number)).filter((place) => place >= 0);
     if (model === null || seeds.length === 0) {
-      const rest = await recommendForApp(env, { ...query, exclude: [...exclude, ...itemIds], exploration: 0, explain: false });
+      const rest = await recommendForApp(env, {
+        ...query,
+        exclude: [...exclude, ...itemIds],
+        exploration: 0,
+        explain: false,
+      });
       const degradedReason = model === null ? view.modelAbsence : "unknown_to_model";
       const ofFilter = rest.ignored.filter(({ pointer }) => pointer.startsWith("/filter"));
       return { ...rest, list: { ...rest.list, degradedReason }, ignored: [...ignored, ...ofFilter], nextCursor: null };
     }
     if (query.filter !== undefined) {
-      for (const field of unknownFields(view.columns, query.filter)) ignored.push({ pointer: `/filter#${field}`, code: "unknown_field" });
+      for (const field of unknownFields(view.columns, query.filter))
+        ignored.push({ pointer: `/filter#${field}`, code: "unknown_field" });
     }
     const found = model.similar.nearest(seeds, model.legalPlaces(view.columns, query.filter, excluded), count + SPARE);
     const candidates = Array.from(found.places, (place) => model.order.numbers[place]!);

@@ -67,15 +67,23 @@ it("prints curls that answer with titled items, log-probabilities, reasons and t
     const answer = JSON.parse(execFileSync("bash", ["-c", command], { encoding: "utf8" })) as {
       source: string;
       modelVersion: string;
-      items: { item: { title: string; diet?: string[]; minutes: number }; logProbability?: number; reasons: { text: string }[] }[];
+      items: {
+        item: { title: string; diet?: string[]; minutes: number };
+        logProbability?: number;
+        reasons: { text: string }[];
+      }[];
     };
-    expect(answer).toMatchObject({ source: "model", modelVersion: expect.stringMatching(/^m_[0-9a-f]{12}$/) as string });
+    expect(answer).toMatchObject({
+      source: "model",
+      modelVersion: expect.stringMatching(/^m_[0-9a-f]{12}$/) as string,
+    });
     expect(answer.items).toHaveLength(5);
     for (const { item, reasons, logProbability } of answer.items) {
       expect(item.title).toMatch(/\w+ \w+/);
       expect(reasons[0]!.text.length).toBeGreaterThan(5);
       if (command.includes("ew_sk_")) expect(logProbability).toBeLessThan(0);
-      if (command.includes("vegetarian")) expect([item.diet, item.minutes <= 40]).toEqual([expect.arrayContaining(["vegetarian"]), true]);
+      if (command.includes("vegetarian"))
+        expect([item.diet, item.minutes <= 40]).toEqual([expect.arrayContaining(["vegetarian"]), true]);
     }
   }
 });
@@ -85,16 +93,25 @@ it("keeps secrets to their owner", () => {
 });
 
 it("shows a browser several people, what they did and what comes next with reasons, without a script error", async (context) => {
-  if (CHROMIUM === undefined) return context.skip("no chromium here; .ci/run installs one");
-  const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args });
+  if (CHROMIUM === undefined) context.skip("no chromium here; .ci/run installs one");
+  const args = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ];
+  const browser = await chromium.launch({ executablePath: CHROMIUM!, args });
   try {
     const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
     const errors: string[] = [];
     page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
     page.on("pageerror", (error) => errors.push(error.message));
     page.on("request", (request) => {
-      if (!request.url().startsWith(`http://127.0.0.1:${port}/`) && !request.url().startsWith("data:")) errors.push(`outside: ${request.url()}`);
+      if (!request.url().startsWith(`http://127.0.0.1:${port}/`) && !request.url().startsWith("data:"))
+        errors.push(`outside: ${request.url()}`);
     });
     await page.goto(`http://127.0.0.1:${port}/`);
     expect(await page.locator("article, section.person, .person").count()).toBeGreaterThanOrEqual(3);

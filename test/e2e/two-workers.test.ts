@@ -15,11 +15,19 @@ const folder = mkdtempSync(path.join(os.tmpdir(), "edgewise-two-"));
 /** wrangler.toml under another name, around the bundle as it is served. A queue has one consumer, so only the first consumes. */
 function configOf(name: string, consumes: boolean): string {
   const bundle = buildBundle();
-  const main = [`main = ${JSON.stringify(path.join(bundle, "index.js"))}`, "no_bundle = true", "find_additional_modules = true", `base_dir = ${JSON.stringify(bundle)}`];
+  const main = [
+    `main = ${JSON.stringify(path.join(bundle, "index.js"))}`,
+    "no_bundle = true",
+    "find_additional_modules = true",
+    `base_dir = ${JSON.stringify(bundle)}`,
+  ];
   let config = readFileSync(path.join(ROOT, "wrangler.toml"), "utf8")
     .replace(/^name = "edgewise"$/m, `name = "${name}"`)
     .replace(/^main = .*$/m, main.join("\n"))
-    .replace(/^migrations_dir = "(.*)"/m, (_line, migrations: string) => `migrations_dir = ${JSON.stringify(path.join(ROOT, migrations))}`);
+    .replace(
+      /^migrations_dir = "(.*)"/m,
+      (_line, migrations: string) => `migrations_dir = ${JSON.stringify(path.join(ROOT, migrations))}`,
+    );
   if (!consumes) config = config.replace(/\[\[queues\.consumers\]\][^[]*/, "");
   mkdirSync(path.join(folder, name), { recursive: true });
   const file = path.join(folder, name, "wrangler.toml");
@@ -41,11 +49,19 @@ afterAll(async () => {
 
 type Answer = { items: { itemId: string }[]; source: string } & Record<string, unknown>;
 
-async function ask(worker: string, route: string, key: string, init: { method?: string; json?: unknown; bytes?: Uint8Array<ArrayBuffer> } = {}) {
+async function ask(
+  worker: string,
+  route: string,
+  key: string,
+  init: { method?: string; json?: unknown; bytes?: Uint8Array<ArrayBuffer> } = {},
+) {
   const body = init.json === undefined ? (init.bytes ?? null) : JSON.stringify(init.json);
   const response = await harness.getWorker(worker).fetch(`https://edge.test${route}`, {
     method: init.method ?? "POST",
-    headers: { authorization: `Bearer ${key}`, ...(init.json === undefined ? {} : { "content-type": "application/json" }) },
+    headers: {
+      authorization: `Bearer ${key}`,
+      ...(init.json === undefined ? {} : { "content-type": "application/json" }),
+    },
     body,
   });
   if (!response.ok) throw new Error(`${route}: ${response.status} ${await response.text()}`);
@@ -63,12 +79,15 @@ async function shown(worker: string, more: object = {}): Promise<string[]> {
 beforeAll(async () => {
   await harness.listen();
   await harness.getWorker("edgewise-a").applyD1Migrations("DB");
-  const made = (await ask("edgewise-a", "/v1/apps", OPERATOR_KEY, { json: { name: "two" } })) as unknown as { keys: { secret: string } };
+  const made = (await ask("edgewise-a", "/v1/apps", OPERATOR_KEY, { json: { name: "two" } })) as unknown as {
+    keys: { secret: string };
+  };
   key = made.keys.secret;
   const items = Array.from({ length: 40 }, (_, row) => ({ id: `item-${row}`, title: `Title of item-${row}` }));
   await ask("edgewise-a", "/v1/items/batch", key, { json: { items } });
   const { manifest, files } = tinyArtefact("two-levels");
-  for (const [name, bytes] of files) await ask("edgewise-a", `/v1/models/m/files/${name}`, key, { method: "PUT", bytes });
+  for (const [name, bytes] of files)
+    await ask("edgewise-a", `/v1/models/m/files/${name}`, key, { method: "PUT", bytes });
   await ask("edgewise-a", "/v1/models", key, { json: { id: "m", manifest } });
   await ask("edgewise-a", "/v1/models/m/promote", key);
 }, 120_000);
@@ -86,7 +105,10 @@ async function secondsUntil(worker: string, condition: (ids: string[]) => boolea
 it("shows an item that the other put, and drops one that the other hid, within two seconds, and at once when strict", async () => {
   for (const worker of ["edgewise-a", "edgewise-b"]) expect(await shown(worker)).toContain("item-20");
 
-  await ask("edgewise-a", "/v1/items/item-20", key, { method: "PUT", json: { title: "Title of item-20", hidden: true } });
+  await ask("edgewise-a", "/v1/items/item-20", key, {
+    method: "PUT",
+    json: { title: "Title of item-20", hidden: true },
+  });
   expect(await shown("edgewise-a", { consistency: "strict" })).not.toContain("item-20");
   expect(await secondsUntil("edgewise-b", (ids) => !ids.includes("item-20"))).toBeLessThan(2);
 

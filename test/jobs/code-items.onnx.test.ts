@@ -9,7 +9,7 @@ it("is not held up by a registered model whose text side is broken", async () =>
   const app = await appWithItems(40);
   const { manifest, files } = tinyArtefact("two-levels");
   const { tokenizer } = manifest.textEncoder;
-  const broken = new TextEncoder().encode("{no JSON");
+  const broken = Uint8Array.from("{no JSON", (character) => character.charCodeAt(0));
   files.set(tokenizer, broken);
   const line = manifest.files.find(({ path }) => path === tokenizer)!;
   Object.assign(line, { bytes: broken.length, sha256: await sha256Hex(broken) });

@@ -242,7 +242,7 @@ describe("registering", () => {
 test("a model whose parity cases are no JSON is refused when it is promoted", async () => {
   const app = await appWithItems();
   const { manifest, files } = tinyArtefact("two-levels");
-  files.set("parity.json", bytes("{no JSON"));
+  files.set("parity.json", Uint8Array.from(bytes("{no JSON")));
   const line = manifest.files.find(({ path }) => path === "parity.json")!;
   Object.assign(line, { bytes: 8, sha256: await sha256Hex("{no JSON") });
   Object.assign(manifest, { modelVersion: await versionOf(manifest.files) });

@@ -28,7 +28,11 @@ interface List {
   detail?: string;
 }
 
-async function recommend(app: TestApp, body: unknown, options: { token?: string; path?: string; offsetMs?: number } = {}) {
+async function recommend(
+  app: TestApp,
+  body: unknown,
+  options: { token?: string; path?: string; offsetMs?: number } = {},
+) {
   const response = await call(options.path ?? "/v1/recommendations", {
     key: options.token === undefined ? app.secret : app.publishable,
     ...(options.token === undefined ? {} : { token: options.token }),
@@ -66,7 +70,11 @@ describe("fallbacks", () => {
 
   it("gives what is trending first once people act, and never what the user acted on", async () => {
     const shop = await makeShop();
-    await post(shop, [sent({ userId: "a", itemId: "i1" }), sent({ userId: "b", itemId: "i1" }), sent({ userId: "b", itemId: "i2", type: "purchase" })]);
+    await post(shop, [
+      sent({ userId: "a", itemId: "i1" }),
+      sent({ userId: "b", itemId: "i1" }),
+      sent({ userId: "b", itemId: "i2", type: "purchase" }),
+    ]);
     await deliver(shop, "a");
     await deliver(shop, "b");
     const fresh = await recommend(shop, { userId: "unknown", count: 3 });
@@ -87,7 +95,9 @@ describe("fallbacks", () => {
 
   it("holds filters and exclusions, and is full while items are left", async () => {
     const app = await makeCatalogue(30);
-    const filter = { and: [{ field: "colour", op: "eq", value: "red" }, { not: { field: "price", op: "gt", value: 500 } }] };
+    const filter = {
+      and: [{ field: "colour", op: "eq", value: "red" }, { not: { field: "price", op: "gt", value: 500 } }],
+    };
     const list = await recommend(app, { userId: "u", count: 100, filter, exclude: ["a6", "zzz"] });
     expect(idsOf(list)).toEqual(["a24", "a18", "a12", "a0"]);
     expect(list.ignored).toEqual([{ pointer: "/exclude/1", code: "unknown_item" }]);
@@ -98,7 +108,14 @@ describe("fallbacks", () => {
 
   it("pins where asked, but never past a filter or an exclusion", async () => {
     const app = await makeCatalogue(10);
-    const body = { userId: "u", count: 4, pin: [{ itemId: "a0", position: 1 }, { itemId: "a1", position: 0 }] };
+    const body = {
+      userId: "u",
+      count: 4,
+      pin: [
+        { itemId: "a0", position: 1 },
+        { itemId: "a1", position: 0 },
+      ],
+    };
     const list = await recommend(app, { ...body, filter: { field: "colour", op: "eq", value: "red" } });
     expect(idsOf(list)).toEqual(["a8", "a0", "a6", "a4"]);
     expect(list.items[1]).toMatchObject({ slot: "pinned", propensity: 1 });
@@ -109,7 +126,11 @@ describe("fallbacks", () => {
   it("gives the fields asked for, and attributes beside an item's own", async () => {
     const app = await makeCatalogue(1);
     const all = await recommend(app, { userId: "u" });
-    expect(all.items[0]!.item).toMatchObject({ title: "Title of a0", colour: "red", price: { amountMinor: 100, currency: "EUR" } });
+    expect(all.items[0]!.item).toMatchObject({
+      title: "Title of a0",
+      colour: "red",
+      price: { amountMinor: 100, currency: "EUR" },
+    });
     const some = await recommend(app, { userId: "u", fields: ["title", "nothing"] });
     expect(some.items[0]!.item).toEqual({ title: "Title of a0" });
   });
@@ -166,7 +187,10 @@ describe("pages", () => {
     const { nextCursor } = await recommend(app, { userId: "u", count: 10 });
     const late = await recommend(app, { userId: "u", cursor: nextCursor }, { offsetMs: 31 * 60_000 });
     expect(late).toMatchObject({ status: 410, code: "cursor_expired" });
-    expect(await recommend(other, { userId: "u", cursor: nextCursor })).toMatchObject({ status: 400, code: "invalid_request" });
+    expect(await recommend(other, { userId: "u", cursor: nextCursor })).toMatchObject({
+      status: 400,
+      code: "invalid_request",
+    });
     expect(await recommend(app, { userId: "u", cursor: "c_AAAA" })).toMatchObject({ status: 400 });
   });
 });
@@ -210,7 +234,12 @@ describe("who may ask, and for what", () => {
 
   it("never lets another app's items into exclude, history, pin, similar or rank", async () => {
     const [app, other] = [await makeCatalogue(2), await makeApp()];
-    const foreign = await recommend(other, { userId: "u", history: [{ itemId: "a1" }], exclude: ["a0"], pin: [{ itemId: "a1", position: 0 }] });
+    const foreign = await recommend(other, {
+      userId: "u",
+      history: [{ itemId: "a1" }],
+      exclude: ["a0"],
+      pin: [{ itemId: "a1", position: 0 }],
+    });
     expect(foreign.items).toEqual([]);
     expect(foreign.ignored.map(({ pointer }) => pointer)).toEqual(["/history/0/itemId", "/exclude/0", "/pin/0/itemId"]);
     expect((await recommend(other, { userId: "u", itemIds: ["a0"] }, { path: "/v1/rank" })).items).toEqual([]);

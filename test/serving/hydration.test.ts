@@ -9,7 +9,8 @@ it("does not keep a row that a delta overtook while the primary was read", async
   const app = await newApp();
   const [put] = await putItems(env, app, [item("a", { title: "old" })], 1);
   const { number, revision } = put!;
-  const titleOf = async (strict: boolean) => (await hydrateRows(env, app, [number], { strict })).rows.get(number)?.title;
+  const titleOf = async (strict: boolean) =>
+    (await hydrateRows(env, app, [number], { strict })).rows.get(number)?.title;
   forgetRows(app, [{ number, revision: revision + 1 }]); // told of the write before the read below saw it
   expect(await titleOf(true)).toBe("old");
   await putItems(env, app, [item("a", { title: "new" })], 2);

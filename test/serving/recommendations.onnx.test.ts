@@ -28,7 +28,11 @@ interface List {
 let shop: ModelApp;
 let modelVersion: string;
 
-async function recommend(body: object, path = "/v1/recommendations", options: { offsetMs?: number } = {}): Promise<List> {
+async function recommend(
+  body: object,
+  path = "/v1/recommendations",
+  options: { offsetMs?: number } = {},
+): Promise<List> {
   const response = await call(path, { key: shop.secret, body, ...options });
   if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`);
   return response.json<List>();
@@ -73,12 +77,21 @@ describe("a list by the model", () => {
   it("gives for every item the nearest history item, in words", async () => {
     const list = await recommend({ history, count: 10, explain: true });
     const reasons = list.items.flatMap((item) => item.reasons);
-    expect(reasons.some(({ code, itemId, text }) => code === "because_you_cooked" && itemId === "item-11" && text === "Because you cooked Title of item-11")).toBe(true);
+    expect(
+      reasons.some(
+        ({ code, itemId, text }) =>
+          code === "because_you_cooked" && itemId === "item-11" && text === "Because you cooked Title of item-11",
+      ),
+    ).toBe(true);
     for (const { itemId } of reasons) expect([null, "item-3", "item-11"]).toContain(itemId);
   });
 
   it("answers from the counters when the history says nothing to the model", async () => {
-    expect(await recommend({ userId: "nobody" })).toMatchObject({ source: "default", degradedReason: "no_history", modelVersion: null });
+    expect(await recommend({ userId: "nobody" })).toMatchObject({
+      source: "default",
+      degradedReason: "no_history",
+      modelVersion: null,
+    });
   });
 
   it("ranks a caller's own list exactly, with probabilities over that list alone", async () => {
@@ -136,7 +149,11 @@ describe("exploration", () => {
 
 describe("items newer than the model", () => {
   it("are written by the model in the next strict request after the PUT, and within two seconds otherwise", async () => {
-    const put = await call("/v1/items/brand-new", { method: "PUT", key: shop.secret, body: { title: "Title of item-5" } });
+    const put = await call("/v1/items/brand-new", {
+      method: "PUT",
+      key: shop.secret,
+      body: { title: "Title of item-5" },
+    });
     expect(await put.json()).toMatchObject({ pendingCodes: false });
     const strict = await recommend({ history, count: 41, consistency: "strict" });
     const found = strict.items.find(({ itemId }) => itemId === "brand-new");
@@ -148,11 +165,19 @@ describe("items newer than the model", () => {
   });
 
   it("disappear when hidden, also from similar and rank", async () => {
-    await call("/v1/items/item-9", { method: "PUT", key: shop.secret, body: { title: "Title of item-9", hidden: true } });
+    await call("/v1/items/item-9", {
+      method: "PUT",
+      key: shop.secret,
+      body: { title: "Title of item-9", hidden: true },
+    });
     const strict = { consistency: "strict" };
     expect(idsOf(await recommend({ history, count: 50, ...strict }))).not.toContain("item-9");
-    expect(idsOf(await recommend({ itemIds: ["item-8"], count: 50, ...strict }, "/v1/similar"))).not.toContain("item-9");
-    expect(idsOf(await recommend({ history, itemIds: ["item-9", "item-8"], ...strict }, "/v1/rank"))).toEqual(["item-8"]);
+    expect(idsOf(await recommend({ itemIds: ["item-8"], count: 50, ...strict }, "/v1/similar"))).not.toContain(
+      "item-9",
+    );
+    expect(idsOf(await recommend({ history, itemIds: ["item-9", "item-8"], ...strict }, "/v1/rank"))).toEqual([
+      "item-8",
+    ]);
   });
 });
 
@@ -162,7 +187,10 @@ describe("when a part fails", () => {
     await registerTiny(other, "cold");
     await call("/v1/models/cold/promote", { method: "POST", key: other.secret });
     const ask = async () => {
-      const response = await call("/v1/recommendations", { key: other.secret, body: { history, count: 3, timeoutMs: 200 } });
+      const response = await call("/v1/recommendations", {
+        key: other.secret,
+        body: { history, count: 3, timeoutMs: 200 },
+      });
       return response.json<List>();
     };
     const first = await ask();
@@ -173,7 +201,16 @@ describe("when a part fails", () => {
 
   it("goes on with what it has when the database can't be asked", async () => {
     await recommend({ history, count: 5 });
-    const dead = { withSession: () => ({ prepare: () => { throw new Error("D1_ERROR: down"); } }), prepare: () => { throw new Error("D1_ERROR: down"); } } as unknown as D1Database;
+    const dead = {
+      withSession: () => ({
+        prepare: () => {
+          throw new Error("D1_ERROR: down");
+        },
+      }),
+      prepare: () => {
+        throw new Error("D1_ERROR: down");
+      },
+    } as unknown as D1Database;
     const response = await call("/v1/recommendations", {
       key: shop.secret,
       body: { history, count: 5 },

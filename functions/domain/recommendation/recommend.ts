@@ -148,7 +148,8 @@ export async function recommend<Item extends ShowableItem>(
   const shown = withPins(drawn, pinned, request.count);
   return {
     source,
-    degradedReason: source === "model" ? null : (ports.modelAbsence ?? (input.length === 0 ? "no_history" : "no_candidates")),
+    degradedReason:
+      source === "model" ? null : (ports.modelAbsence ?? (input.length === 0 ? "no_history" : "no_candidates")),
     scoring: source === "model" ? (generated?.scoring ?? null) : null,
     shown,
     hasMore: candidates.length > wanted || (generated?.hasMore ?? false) || hasLegal(ports, excluded, shown),
@@ -183,7 +184,8 @@ async function decoded<Item extends ShowableItem>(
   const { dim } = model.vectors;
   const vectors = new Float32Array(input.length * dim);
   for (const [at, { place }] of input.entries()) model.vectors.read(place, vectors, at * dim);
-  const pool = request.exploration > 0 ? Math.max(EXPLORED_CANDIDATES, request.count) : request.count + SPARE_CANDIDATES;
+  const pool =
+    request.exploration > 0 ? Math.max(EXPLORED_CANDIDATES, request.count) : request.count + SPARE_CANDIDATES;
 
   for (let round = 1; ; round += 1) {
     const legal = ports.legalPlaces(excluded);
@@ -222,14 +224,24 @@ function becauseOf<Item extends ShowableItem>(
 ): Reason {
   const title = event?.item == null ? undefined : rows.get(event.item)?.title;
   if (event === undefined || title === undefined || title === "") {
-    return { code: "because_of_history", item: event?.item ?? null, contribution, text: "Because of what you did lately" };
+    return {
+      code: "because_of_history",
+      item: event?.item ?? null,
+      contribution,
+      text: "Because of what you did lately",
+    };
   }
   const verb = VERBS.get(event.type);
   if (event.item === number) {
     return { code: "again", item: number, contribution, text: `You ${verb ?? "met"} this before` };
   }
   const text = verb === undefined ? `Because of ${title}` : `Because you ${verb} ${title}`;
-  return { code: verb === undefined ? "because_of_history" : `because_you_${verb.replaceAll(" ", "_")}`, item: event.item, contribution, text };
+  return {
+    code: verb === undefined ? "because_of_history" : `because_you_${verb.replaceAll(" ", "_")}`,
+    item: event.item,
+    contribution,
+    text,
+  };
 }
 
 async function fallback<Item extends ShowableItem>(
@@ -290,7 +302,8 @@ function draw<Item extends ShowableItem>(
       shown.push(shownAs(candidates[index]!, slot, drawn.w[position]!, drawn.propensity[position]!));
     }
   } else {
-    for (const candidate of candidates.slice(0, Math.min(modelShare, count))) shown.push(shownAs(candidate, "ranked", 1, 1));
+    for (const candidate of candidates.slice(0, Math.min(modelShare, count)))
+      shown.push(shownAs(candidate, "ranked", 1, 1));
   }
   for (const candidate of candidates.slice(modelShare)) {
     if (shown.length < count) shown.push(shownAs(candidate, "ranked", 1, 1));
@@ -336,7 +349,15 @@ function withPins<Item extends ShowableItem>(
   const list = [...ranked];
   for (const { item, position } of pins) {
     const reason: Reason = { code: "pinned", item: null, contribution: null, text: "Picked for this place" };
-    const pin: Shown<Item> = { item, score: 0, logProbability: null, propensity: 1, w: 1, slot: "pinned", reasons: [reason] };
+    const pin: Shown<Item> = {
+      item,
+      score: 0,
+      logProbability: null,
+      propensity: 1,
+      w: 1,
+      slot: "pinned",
+      reasons: [reason],
+    };
     list.splice(Math.min(position, list.length), 0, pin);
   }
   return list.slice(0, count);
