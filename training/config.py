@@ -60,11 +60,13 @@ class Codes:
 @dataclass(frozen=True)
 class Decoder:
     """Depth decoder on cached hidden states. `teacher` is the share of softmax(h.V) in the target distribution;
-    `rank` as in decoder.init."""
+    `rank` as in decoder.init; `noise` (in standard deviations) is added to the hidden states before the teacher sees them,
+    because those of training are surer than those of new histories."""
 
     hidden: int
     rank: int
     teacher: float
+    noise: float
     learning_rate: float
     average: float
     batch: int

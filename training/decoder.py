@@ -84,7 +84,7 @@ def cumulative(mass: jax.Array) -> jax.Array:
     return jnp.pad(sums, ((0, 0), (1, 0)))
 
 
-def make_loss(tree: Tree, vectors: np.ndarray, teacher: float) -> Callable[..., jax.Array]:
+def make_loss(tree: Tree, teacher: float, noise: float = 0.0) -> Callable[..., jax.Array]:
     """loss(decoder, vectors in code order, key, h, target places in code order) -> mean KL-like cross-entropy."""
     offsets = [jnp.asarray(o.astype(np.int32)) for o in tree.offsets]
     levels = tree.levels
@@ -101,6 +101,8 @@ def make_loss(tree: Tree, vectors: np.ndarray, teacher: float) -> Callable[..., 
         return (entropy - jnp.where(count > 0, target * logp, 0.0).sum(-1)).mean()
 
     def loss(decoder: list[Params], ordered: jax.Array, key: jax.Array, h: jax.Array, place: jax.Array) -> jax.Array:
+        if noise:
+            h = h + noise * h.std(0) * jax.random.normal(jax.random.fold_in(key, 0), h.shape)
         q = teacher * jax.nn.softmax(h @ ordered.T, axis=-1)
         q = q.at[jnp.arange(h.shape[0]), place].add(1 - teacher)
         sums = jax.lax.stop_gradient(cumulative(q))
@@ -150,7 +152,7 @@ def train(
     place_of = np.empty(len(tree.order), np.int32)
     place_of[tree.order] = np.arange(len(tree.order), dtype=np.int32)
     ordered = jnp.asarray(vectors[tree.order])
-    loss = make_loss(tree, vectors, settings.teacher)
+    loss = make_loss(tree, settings.teacher, settings.noise)
     steps = settings.epochs * (len(hidden) // min(settings.batch, len(hidden)))
 
     def step(

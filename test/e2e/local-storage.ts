@@ -57,29 +57,34 @@ export interface StoredRow {
   readonly row: string;
 }
 
-/** Every row of every table of D1 and of every Durable Object, the platform's own tables included. */
+/** Tables that the platform keeps for itself: counts of writes, the time of an alarm, and (only here) an object's name. */
+const OF_THE_PLATFORM = new Set(["_cf_METADATA", "_cf_ALARM", "__miniflare_do_name", "sqlite_sequence"]);
+
+/** Every row of every table of D1 and of every Durable Object. */
 export function everyRow(persist: string): StoredRow[] {
   const stores = [["D1", path.join(persist, "v3", "d1", "miniflare-D1DatabaseObject")]];
   for (const name of ["UserState", "AppLog"]) stores.push([name, path.join(persist, "v3", "do", `edgewise-${name}`)]);
   return stores.flatMap(([store, folder]) =>
-    sqliteFiles(folder!).flatMap((file) =>
-      query(file, "SELECT name FROM sqlite_master WHERE type = 'table'").flatMap(({ name: table }) =>
-        query(file, `SELECT * FROM "${table}"`).map((row) => ({
-          store: store!,
-          file: path.basename(file),
-          table: String(table),
-          row: JSON.stringify(row, (_key, value: unknown) =>
-            value instanceof Uint8Array ? Buffer.from(value).toString("latin1") : value,
-          ),
-        })),
-      ),
-    ),
+    sqliteFiles(folder!).flatMap((file) => rowsOfFile(store!, file)),
   );
 }
 
-/** The SQLite file of every object of a class, whether it holds anything or not. */
-export function objectFiles(persist: string, className: string): string[] {
-  return sqliteFiles(path.join(persist, "v3", "do", `edgewise-${className}`)).map((file) => path.basename(file));
+function rowsOfFile(store: string, file: string): StoredRow[] {
+  const database = new DatabaseSync(file, { readOnly: true });
+  try {
+    const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all() as { name: string }[];
+    return tables.flatMap(({ name: table }) => {
+      if (OF_THE_PLATFORM.has(table)) return [];
+      const statement = database.prepare(`SELECT * FROM "${table}"`);
+      return statement.all().map((row) => ({ store, file: path.basename(file), table, row: JSON.stringify(row, plain) }));
+    });
+  } finally {
+    database.close();
+  }
+}
+
+function plain(_key: string, value: unknown): unknown {
+  return value instanceof Uint8Array ? Buffer.from(value).toString("latin1") : value;
 }
 
 /** The text of everything that lies in a bucket, listed or not. */

@@ -35,7 +35,9 @@ CONFIG = Config(
         validation_users=4000,
     ),
     codes=Codes(levels=(64, 64), iterations=50),
-    decoder=Decoder(hidden=256, rank=32, teacher=0.7, learning_rate=1e-3, average=0.999, batch=1024, epochs=6),
+    decoder=Decoder(
+        hidden=256, rank=32, teacher=0.7, noise=0.5, learning_rate=1e-3, average=0.999, batch=1024, epochs=6
+    ),
     serve=Serve(mode="beam", beams=(20,), leaves=128, alphas=(0.0, 0.1, 0.2, 0.3), exact_below=1000),
     sasrec=Sasrec(
         dim=64,

@@ -33,12 +33,14 @@ CONFIG = Config(
         average=0.999,
         targets_per_step=2048,
         buckets=(),
-        epochs=14,
-        validate_every=7,
+        epochs=20,
+        validate_every=10,
         validation_users=3000,
     ),
     codes=Codes(levels=(20, 20), iterations=50),
-    decoder=Decoder(hidden=128, rank=16, teacher=0.7, learning_rate=2e-3, average=0.99, batch=1024, epochs=4),
+    decoder=Decoder(
+        hidden=128, rank=16, teacher=0.7, noise=0.5, learning_rate=2e-3, average=0.99, batch=1024, epochs=4
+    ),
     serve=Serve(mode="beam", beams=(10,), leaves=64, alphas=(0.0, 0.1, 0.2, 0.3), exact_below=1000),
     sasrec=Sasrec(
         dim=64,

@@ -37,7 +37,9 @@ CONFIG = Config(
         validation_users=4000,
     ),
     codes=Codes(levels=(24, 24), iterations=50),
-    decoder=Decoder(hidden=128, rank=16, teacher=0.7, learning_rate=2e-3, average=0.99, batch=1024, epochs=4),
+    decoder=Decoder(
+        hidden=128, rank=16, teacher=0.7, noise=0.5, learning_rate=2e-3, average=0.99, batch=1024, epochs=4
+    ),
     serve=Serve(mode="beam", beams=(12,), leaves=64, alphas=(0.0, 0.1, 0.2, 0.3), exact_below=1000),
     sasrec=Sasrec(
         dim=64,

@@ -35,7 +35,7 @@ CONFIG = Config(
         validation_users=4000,
     ),
     codes=Codes(levels=(8, 8), iterations=50),
-    decoder=Decoder(hidden=32, rank=4, teacher=0.7, learning_rate=3e-3, average=0.99, batch=256, epochs=6),
+    decoder=Decoder(hidden=32, rank=4, teacher=0.7, noise=0.5, learning_rate=3e-3, average=0.99, batch=256, epochs=6),
     serve=Serve(mode="beam", beams=(4,), leaves=12, alphas=(0.0, 0.1, 0.2, 0.3), exact_below=0),
     sasrec=Sasrec(
         dim=32,
