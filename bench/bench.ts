@@ -37,7 +37,8 @@ export function benchArguments(defaults: { dataset?: string; seeds?: readonly nu
       allowNegative: true,
     });
     const seeds = values.seeds?.split(",").map(Number) ?? defaults.seeds ?? [];
-    if (!seeds.every((seed) => Number.isInteger(seed))) throw new TypeError(`--seeds takes whole numbers, got ${values.seeds}`);
+    if (!seeds.every((seed) => Number.isInteger(seed)))
+      throw new TypeError(`--seeds takes whole numbers, got ${values.seeds}`);
     return { quick: values.quick, dataset: values.dataset ?? defaults.dataset, seeds, write: values.write };
   } catch (error) {
     return leave(error instanceof Error ? error.message : String(error));
@@ -54,7 +55,10 @@ export function leave(reason: string): never {
  * One run of a benchmark. `finish` prints the table and the JSON object and writes the results file.
  * `fields` come after the common ones: bench, commit, machine, startedAt, durationSeconds, command, seeds, quick.
  */
-export function startBench(bench: string, args: BenchArguments): { finish(fields: Readonly<Record<string, unknown>>, table: Table): void } {
+export function startBench(
+  bench: string,
+  args: BenchArguments,
+): { finish(fields: Readonly<Record<string, unknown>>, table: Table): void } {
   const startedAt = new Date();
   return {
     finish(fields, table) {
@@ -92,7 +96,10 @@ export function formatTable({ title, columns, rows }: Table): string {
   const widths = columns.map((_, at) => Math.max(...cells.map((row) => row[at]!.length)));
   const isText = columns.map((_, at) => rows.some((row) => typeof row[at] === "string"));
   const lines = cells.map((row) =>
-    row.map((cell, at) => (isText[at] ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!))).join("  ").trimEnd(),
+    row
+      .map((cell, at) => (isText[at] ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!)))
+      .join("  ")
+      .trimEnd(),
   );
   return [title, lines[0], widths.map((width) => "-".repeat(width)).join("  "), ...lines.slice(1)].join("\n");
 }
@@ -136,7 +143,10 @@ export function round(value: number, digits: number): number {
 }
 
 /** Milliseconds of each of `times` runs, after `warmUp` runs that do not count. */
-export async function timed(run: () => unknown, { times, warmUp }: { times: number; warmUp: number }): Promise<number[]> {
+export async function timed(
+  run: () => unknown,
+  { times, warmUp }: { times: number; warmUp: number },
+): Promise<number[]> {
   for (let at = 0; at < warmUp; at += 1) await run();
   const elapsed: number[] = [];
   for (let at = 0; at < times; at += 1) {
@@ -168,6 +178,9 @@ export function pairedBootstrap(
   seed = "bootstrap",
 ): { difference: number; interval: Interval } {
   if (a.length !== b.length) throw new RangeError(`${a.length} and ${b.length} values are not pairs`);
-  const { mean: difference, interval } = bootstrapMean(a.map((value, at) => value - b[at]!), seed);
+  const { mean: difference, interval } = bootstrapMean(
+    a.map((value, at) => value - b[at]!),
+    seed,
+  );
   return { difference, interval };
 }

@@ -3,7 +3,7 @@
  * int8 vectors, rows with four attributes. Everything follows from the item's number, so nothing need be handed over.
  */
 import { CatalogueColumns, type CatalogueRow } from "../functions/domain/catalogue/columns.ts";
-import { FilterCache, type Predicate } from "../functions/domain/catalogue/predicate.ts";
+import type { FilterCache, Predicate } from "../functions/domain/catalogue/predicate.ts";
 import { ShowablePlaces } from "../functions/domain/catalogue/showable.ts";
 import { withoutNumbers, type PlaceBitmap } from "../functions/domain/generation/bitmap.ts";
 import { buildCodeOrder, type CodeOrderTable } from "../functions/domain/generation/code-order.ts";
@@ -27,7 +27,12 @@ const MOST_LEAVES = 128;
 /** And, or and not over four attributes. */
 export const FILTER: Predicate = {
   and: [
-    { or: [{ field: "category", op: "in", value: ["c1", "c2", "c3", "c5", "c8", "c13"] }, { field: "rating", op: "gte", value: 4 }] },
+    {
+      or: [
+        { field: "category", op: "in", value: ["c1", "c2", "c3", "c5", "c8", "c13"] },
+        { field: "rating", op: "gte", value: 4 },
+      ],
+    },
     { field: "isInStock", op: "eq", value: true },
     { not: { field: "tags", op: "containsAny", value: ["peanut"] } },
   ],
@@ -88,7 +93,8 @@ function syntheticVectors(order: CodeOrderTable): StoredVectors {
     const number = order.numbers[place]!;
     for (let k = 0; k < DIM; k += 4, at += 4) {
       const word = mixed(number, 100 + k);
-      for (let byte = 0; byte < 4; byte += 1) values[at + byte] = Math.round((((word >>> (8 * byte)) & 0xff) - 127.5) * 0.78);
+      for (let byte = 0; byte < 4; byte += 1)
+        values[at + byte] = Math.round((((word >>> (8 * byte)) & 0xff) - 127.5) * 0.78);
     }
   }
   return int8Vectors(DIM, values, new Float32Array(order.size).fill(1 / 460));

@@ -23,7 +23,7 @@ const perRound = 30;
 const bench = startBench("scale", args);
 const graph = async (name: string): Promise<ArrayBuffer> => {
   const bytes = await readFile(path.join(import.meta.dirname, "fixtures/scale", name));
-  return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
+  return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
 };
 const network = await openNetwork(await graph("encoder.onnx"), await graph("step2.onnx"));
 
@@ -56,7 +56,17 @@ async function measure(items: number): Promise<Measured> {
     cache.bitmap(world.order, columns, { field, op: "exists" }),
   );
   const filterJoin = median(await timed(() => a!.or(b!).and(c!).andNot(d!).countsDone(), { times: 50, warmUp: 10 }));
-  return { items, world, snapshot, load: build + decoding + showing, build, filter, filterJoin, decode: [], leafItems: 0 };
+  return {
+    items,
+    world,
+    snapshot,
+    load: build + decoding + showing,
+    build,
+    filter,
+    filterJoin,
+    decode: [],
+    leafItems: 0,
+  };
 }
 
 const measured: Measured[] = [];

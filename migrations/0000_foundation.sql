@@ -25,10 +25,13 @@ CREATE TABLE `apps` (
 	`snapshot_revision` integer DEFAULT 0 NOT NULL,
 	`unsnapshotted_rows` integer DEFAULT 0 NOT NULL,
 	`serving_model` integer,
-	`serving_version` integer DEFAULT 0 NOT NULL
+	`serving_version` integer DEFAULT 0 NOT NULL,
+	`deleted_at` integer,
+	`deletion_tick_at` integer
 );
 --> statement-breakpoint
 CREATE UNIQUE INDEX `apps_by_id` ON `apps` (`id`);--> statement-breakpoint
+CREATE INDEX `apps_deleted` ON `apps` (`deletion_tick_at`) WHERE "apps"."deleted_at" IS NOT NULL;--> statement-breakpoint
 CREATE TABLE `erasures` (
 	`app` integer NOT NULL,
 	`object` text NOT NULL,

@@ -82,7 +82,7 @@ function training(): Counts {
 mkdirSync(RESULTS, { recursive: true });
 const parts: Counts[] = [];
 if (soak) {
-  parts.push(vitest("soak", ["--project", "e2e"], { EDGEWISE_SOAK: "1" }));
+  parts.push(vitest("soak", ["--project", "e2e", "test/e2e/kill.test.ts"], { EDGEWISE_SOAK: "1" }));
 } else {
   if (!trainingOnly) parts.push(vitest("vitest", []));
   parts.push(training());

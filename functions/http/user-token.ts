@@ -1,6 +1,7 @@
 /**
  * Checks `X-User-Token`. The algorithm is fixed by the kind of key that `kid` names, never by the token's header, so a token can't
- * choose how it is verified (RFC 8725, section 3.1). HS256 only so far: keys by JWKS URL would be a second branch of `keyOf`.
+ * choose how it is verified (RFC 8725, section 3.1). HS256 only so far: for keys by JWKS URL, `kidOf`
+ * would let their algorithms pass and `loadSecret` would look their `kid` up.
  */
 import { decode, verify } from "hono/jwt";
 import { LRUCache } from "lru-cache";

@@ -3,13 +3,17 @@
  * done twice. Each message is acknowledged or retried by itself.
  */
 import * as z from "zod";
+import { systemClock } from "../http/clock.ts";
 import { describeError, log } from "../http/log.ts";
+import { findApp } from "../store/apps.ts";
 import { writeSnapshot } from "../store/snapshots.ts";
 import { codeItems } from "./code-items.ts";
+import { continueDeletion } from "./delete-app.ts";
 
 export const JobMessage = z.discriminatedUnion("type", [
   z.object({ type: z.literal("code-items"), app: z.int().positive() }),
   z.object({ type: z.literal("snapshot"), app: z.int().positive() }),
+  z.object({ type: z.literal("delete-app"), app: z.int().positive() }),
 ]);
 
 export type Job = z.infer<typeof JobMessage>;
@@ -37,6 +41,8 @@ export async function queue(batch: MessageBatch, env: Env, _ctx: ExecutionContex
 }
 
 async function runJob(env: Env, job: Job): Promise<void> {
+  // an app that is being deleted, or is gone, gets nothing new
+  if (job.type !== "delete-app" && (await findApp(env, job.app)) === undefined) return;
   switch (job.type) {
     case "code-items": {
       const { coded, pending } = await codeItems(env, job.app, { limit: CODED_A_MESSAGE });
@@ -45,6 +51,9 @@ async function runJob(env: Env, job: Job): Promise<void> {
     }
     case "snapshot":
       await writeSnapshot(env, job.app);
+      return;
+    case "delete-app":
+      await continueDeletion(env, job.app, systemClock(env).now());
       return;
     default:
       job satisfies never;

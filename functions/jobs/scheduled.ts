@@ -2,12 +2,14 @@
 import { mapLimited } from "../domain/map-limited.ts";
 import { systemClock } from "../http/clock.ts";
 import { describeError, log } from "../http/log.ts";
+import { deletedApps, standingDeletions } from "../store/app-deletions.ts";
 import { appsOfJobs, type JobApp } from "../store/job-apps.ts";
 import { sweepIdempotencyKeys } from "../store/idempotency.ts";
 import { SNAPSHOT_AFTER_ROWS } from "../store/items.ts";
 import { writeSnapshot } from "../store/snapshots.ts";
 import { logStub } from "../store/subjects.ts";
 import { codeItems } from "./code-items.ts";
+import { resumeDeletion } from "./delete-app.ts";
 import { resumeErasures } from "./erase-user.ts";
 
 /** The expressions of wrangler.toml; a test compares them. */
@@ -19,6 +21,10 @@ const APPS_A_TICK = 200;
 const APPS_AT_ONCE = 4;
 /** Items coded for an app in one tick: a wake-up that was lost is made good, and the CPU of a tick is bounded. */
 const CODED_A_TICK = 500;
+
+/** A deletion that nothing has worked on for this long has lost its wake-up. */
+const STANDING_MS = 120_000;
+const DELETIONS_A_TICK = 10;
 
 const JOBS: Readonly<Record<Cron, (env: Env, now: number) => Promise<void>>> = { "*/5 * * * *": everyFiveMinutes };
 
@@ -36,9 +42,15 @@ export async function scheduled(controller: ScheduledController, env: Env, _ctx:
 async function everyFiveMinutes(env: Env, now: number): Promise<void> {
   await step("resume-erasures", () => resumeErasures(env, now));
   await step("sweep-idempotency-keys", () => sweepIdempotencyKeys(env, now));
+  let standing: number[] = [];
+  await step("list-deletions", async () => {
+    standing = await standingDeletions(env, now - STANDING_MS, DELETIONS_A_TICK);
+  });
+  for (const app of standing) await step("delete-app", () => resumeDeletion(env, app, now), app);
   let apps: JobApp[] = [];
   await step("list-apps", async () => {
-    apps = await appsOfJobs(env, now, APPS_A_TICK);
+    const gone = await deletedApps(env);
+    apps = (await appsOfJobs(env, now, APPS_A_TICK)).filter(({ app }) => !gone.has(app));
   });
   await mapLimited(apps, APPS_AT_ONCE, (app) => tendApp(env, app, now));
 }

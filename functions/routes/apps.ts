@@ -13,6 +13,8 @@ import { ProblemError } from "../http/problem.ts";
 import { randomBytes } from "../http/random.ts";
 import { gateBy } from "../http/rate-limit.ts";
 import * as userToken from "../http/user-token.ts";
+import { deletionStatement, wake } from "../jobs/delete-app.ts";
+import { markDeleted } from "../store/app-deletions.ts";
 import { findAppById, insertApp } from "../store/apps.ts";
 import { insertApiKey, insertTokenSecret, listKeys, revokeKey } from "../store/keys.ts";
 import type { Context } from "hono";
@@ -31,6 +33,14 @@ const MintedKey = z.object({ id: z.string(), kind: z.string(), key: z.string() }
 const AppMade = z
   .object({ app: App.pick({ id: true, name: true }), keys: z.object({ secret: z.string(), publishable: z.string() }) })
   .meta({ id: "AppMade" });
+const AppDeletion = z
+  .object({
+    deletedAt: time,
+    keysRefusedBy: time,
+    goneBy: time,
+    copies: z.array(z.object({ copy: z.string(), goneBy: time, note: z.string() })),
+  })
+  .meta({ id: "AppDeletion", description: "What of an app will be gone, and by when at the latest" });
 
 const origin = z
   .string()
@@ -124,6 +134,31 @@ describe({
 appsRoutes.get("/apps/:id", operator, async (c) => {
   const app = await appOf(c, c.req.param("id"));
   return c.json({ id: app.id, name: app.name, createdAt: new Date(app.createdAt).toISOString() });
+});
+
+describe({
+  method: "delete",
+  path: "/v1/apps/{id}",
+  tag,
+  summary: "Delete an app with everything it has",
+  description:
+    "Holds at once for whoever looks a key up, and within 30 s wherever it is cached: every key and user token of the app is" +
+    " refused, the app is a 404. Its users, events, items, models and files are then removed, and what comes in meanwhile with" +
+    " them; the answer names every copy and its last date. There is no way back. Asking again gives the same dates until" +
+    " everything is gone, and 404 from then on. Logs and models that a trainer has downloaded are the operator's to delete.",
+  auth: ["operator"],
+  idempotent: true,
+  response: AppDeletion,
+  status: 202,
+  errors: ["not_found"],
+});
+appsRoutes.delete("/apps/:id", operator, idempotent, async (c) => {
+  const marked = await markDeleted(c.env, c.req.param("id"), c.get("clock").now());
+  if (!marked) throw noApp();
+  for (const keyId of marked.keyIds) forgetKey(keyId);
+  for (const kid of marked.kids) userToken.forgetTokenSecret(marked.app, kid);
+  await wake(c.env, marked.app);
+  return c.json(deletionStatement(marked.deletedAt) satisfies z.output<typeof AppDeletion>, 202);
 });
 
 describe({
@@ -266,9 +301,11 @@ function refuseUnfitting(kind: string, scopes: readonly string[], origins: reado
 
 async function appOf(c: Context<Bindings>, id: string): Promise<AppRow> {
   const app = await findAppById(c.env, id);
-  if (!app) throw new ProblemError("not_found", "There is no such app");
+  if (!app) throw noApp();
   return app;
 }
+
+const noApp = () => new ProblemError("not_found", "There is no such app");
 
 /** Sends exactly the text that an idempotency row holds. */
 function jsonText(c: Context<Bindings>, body: string, status: 201): Response {

@@ -5,6 +5,7 @@
  */
 import { waitUntil } from "cloudflare:workers";
 import { describeError, log } from "../http/log.ts";
+import { ProblemError } from "../http/problem.ts";
 import { MODEL_BUDGET_BYTES } from "../domain/artefact/memory.ts";
 import { ModelCache, type Lease } from "../inference/budget.ts";
 import { findApp, type AppRow } from "../store/apps.ts";
@@ -97,7 +98,7 @@ class AppView {
 
   async #renewOnce(env: Env, now: number): Promise<void> {
     const row = await findApp(env, this.#app);
-    if (row === undefined) throw new Error(`app ${this.#app} is gone`);
+    if (row === undefined) throw new ProblemError("not_found", "This app was deleted");
     const isSameNumbering = this.#row?.epoch === row.epoch;
     if (this.#columns === undefined || !isSameNumbering) this.#columns = await readCatalogue(env, this.#app);
     else if (row.revision > this.#columns.revision) await this.#applyDelta(env, this.#columns);

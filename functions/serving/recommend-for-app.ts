@@ -196,7 +196,8 @@ export function portsOf(
     modelAbsence: view.modelAbsence,
     legalPlaces: (excluded) => model!.legalPlaces(columns, filter, excluded), // asked only where there is a model
     isLegal: (number) => columns.isShowable(number) && matches(number),
-    largestNumber: columns.largestNumber,
+    newest: () => downFrom(columns.largestNumber),
+    uncoded: () => model!.uncoded(columns), // as above
     popularity: () => popularity(env, app, row.logShards, now),
     hydrate: async (numbers) => {
       const { rows, isWhole } = await hydrateRows(env, app, numbers, { strict: query.consistency === "strict" });
@@ -206,6 +207,10 @@ export function portsOf(
     },
     now,
   };
+}
+
+function* downFrom(largest: number): Generator<number> {
+  for (let number = largest; number > 0; number -= 1) yield number;
 }
 
 /** The same ports with nothing legal but `numbers`, all of which are scored exactly. */
@@ -223,7 +228,8 @@ function onlyAmong<Item extends ShowableItem>(
         [...numbers].filter((number) => ports.isLegal(number)),
       ),
     isLegal: (number) => numbers.has(number) && ports.isLegal(number),
-    largestNumber: Math.max(0, ...numbers),
+    newest: () => [...numbers].sort((a, b) => b - a),
+    uncoded: () => [...numbers].filter((number) => model!.order.placeOf(number) < 0).sort((a, b) => b - a),
   };
 }
 
@@ -243,7 +249,9 @@ async function recall(env: Env, app: number, userId: string | undefined): Promis
   try {
     const stub = await userStub(env, app, userId);
     const { subject, events, acted, consent } = await stub.recall();
-    return consent.personalization ? { subject, events, acted, degraded: null } : { ...NO_HISTORY, subject };
+    if (consent.personalization) return { subject, events, acted, degraded: null };
+    // what was hidden is no inference from the history but the user's own word, and it holds
+    return { ...NO_HISTORY, subject, acted: acted.filter(({ type }) => type === "hide") };
   } catch (error) {
     log("warn", "recall_failed", { app, error: describeError(error) });
     return { ...NO_HISTORY, degraded: "history_unavailable" };

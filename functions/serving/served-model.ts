@@ -20,6 +20,11 @@ export class AppModel implements ServedModel, Weighed {
   readonly #registered: ServingModel;
   readonly #filters = new FilterCache();
   readonly #showable: ShowablePlaces;
+  #uncoded: {
+    readonly columns: CatalogueColumns;
+    readonly version: number;
+    readonly numbers: readonly number[];
+  } | null = null;
   readonly similar: SimilarItems;
   /** Codes of newer items up to this revision are in. */
   readonly codesRevision: number;
@@ -74,6 +79,23 @@ export class AppModel implements ServedModel, Weighed {
     let legal: PlaceBitmap = this.#showable.at(columns);
     if (filter !== undefined) legal = legal.and(this.#filters.bitmap(this.order, columns, filter));
     return withoutNumbers(legal, this.order, excluded);
+  }
+
+  /** Showable items without codes, newest first: written faster than coded, or of a model that is being replaced. */
+  uncoded(columns: CatalogueColumns): readonly number[] {
+    const known = this.#uncoded;
+    if (known?.columns === columns && known.version === columns.version) return known.numbers;
+    const changed = known?.columns === columns ? columns.changedSince(known.version) : null;
+    const candidates =
+      changed === null
+        ? Array.from({ length: columns.largestNumber }, (_, at) => at + 1)
+        : [...known!.numbers, ...changed];
+    const numbers = [...new Set(candidates)].filter(
+      (number) => columns.isShowable(number) && this.order.placeOf(number) < 0,
+    );
+    numbers.sort((a, b) => b - a);
+    this.#uncoded = { columns, version: columns.version, numbers };
+    return numbers;
   }
 
   /** The next value with codes written since, or undefined when there are none. */

@@ -1,23 +1,37 @@
-/** The row of an app. Read fresh each time: whoever serves from it keeps its own copy with its own bound. */
+/**
+ * The row of an app. Read fresh each time: whoever serves from it keeps its own copy with its own bound. An app that is being
+ * deleted is not found.
+ */
 import { drizzle } from "drizzle-orm/d1";
-import { asc, eq } from "drizzle-orm";
+import { and, asc, eq, isNull } from "drizzle-orm";
 import { apps } from "./schema.ts";
 
 export type AppRow = typeof apps.$inferSelect;
 
+const isLive = isNull(apps.deletedAt);
+
 /** By the number that never leaves the Worker. */
 export async function findApp(env: Env, app: number): Promise<AppRow | undefined> {
-  return drizzle(env.DB).select().from(apps).where(eq(apps.app, app)).get();
+  return drizzle(env.DB)
+    .select()
+    .from(apps)
+    .where(and(eq(apps.app, app), isLive))
+    .get();
 }
 
 /** By the public id, `app_...`. */
 export async function findAppById(env: Env, id: string): Promise<AppRow | undefined> {
-  return drizzle(env.DB).select().from(apps).where(eq(apps.id, id)).get();
+  return drizzle(env.DB)
+    .select()
+    .from(apps)
+    .where(and(eq(apps.id, id), isLive))
+    .get();
 }
 
 /** The oldest app of that name. Names are labels, not unique. */
 export async function findAppByName(env: Env, name: string): Promise<AppRow | undefined> {
-  return drizzle(env.DB).select().from(apps).where(eq(apps.name, name)).orderBy(asc(apps.app)).limit(1).get();
+  const isNamed = and(eq(apps.name, name), isLive);
+  return drizzle(env.DB).select().from(apps).where(isNamed).orderBy(asc(apps.app)).limit(1).get();
 }
 
 /** The statement that makes an app, for a batch with its first keys. */

@@ -28,9 +28,10 @@ export interface KeySummary {
   readonly revokedAt: number | null;
 }
 
-/** By primary key; revoked keys are not found. */
+/** By primary key; revoked keys, and those of an app that is being deleted, are not found. */
 const FIND_KEY = `SELECT k.id, k.kind, k.hash, k.app, a.id AS appId, k.scopes, k.origins
-  FROM api_keys k JOIN apps a ON a.app = k.app WHERE k.id = ?1 AND k.revoked_at IS NULL`;
+  FROM api_keys k JOIN apps a ON a.app = k.app WHERE k.id = ?1 AND k.revoked_at IS NULL
+    AND a.deleted_at IS NULL`;
 
 export async function findApiKey(env: Env, id: string): Promise<ApiKeyRow | undefined> {
   type Row = Omit<ApiKeyRow, "scopes" | "origins"> & { scopes: string; origins: string };
@@ -41,7 +42,7 @@ export async function findApiKey(env: Env, id: string): Promise<ApiKeyRow | unde
 
 /** Adds a key unless the app has `most` live ones; `meta.changes` is 0 then. The app is named by its public id. */
 const INSERT_KEY = `INSERT INTO api_keys (id, app, kind, hash, scopes, origins, created_at)
-  SELECT ?1, a.app, ?3, ?4, ?5, ?6, CAST(?7 AS INTEGER) FROM apps a WHERE a.id = ?2
+  SELECT ?1, a.app, ?3, ?4, ?5, ?6, CAST(?7 AS INTEGER) FROM apps a WHERE a.id = ?2 AND a.deleted_at IS NULL
   AND (SELECT count(*) FROM api_keys k WHERE k.app = a.app AND k.revoked_at IS NULL) < ?8`;
 
 export function insertApiKey(env: Env, appId: string, key: NewApiKey, at: { now: number; most: number }) {

@@ -25,8 +25,15 @@ export const apps = sqliteTable(
     unsnapshottedRows: integer("unsnapshotted_rows").notNull().default(0), // item rows written since that snapshot
     servingModel: integer("serving_model"), // models.model of the promoted one
     servingVersion: integer("serving_version").notNull().default(0), // + 1 a promotion
+    deletedAt: integer("deleted_at"), // whoever looks the app up finds it no more; its row goes after everything else
+    deletionTickAt: integer("deletion_tick_at"), // when deletion last worked on it: the cron wakes one that stands still
   },
-  (table) => [uniqueIndex("apps_by_id").on(table.id)],
+  (table) => [
+    uniqueIndex("apps_by_id").on(table.id),
+    index("apps_deleted")
+      .on(table.deletionTickAt)
+      .where(sql`${table.deletedAt} IS NOT NULL`),
+  ],
 );
 
 export const apiKeys = sqliteTable(
@@ -87,16 +94,19 @@ export const items = sqliteTable(
   ],
 );
 
-/** Codes and vectors of items that are newer than a model, made by the model's own tokenizer graph. Keyed by model. */
+/**
+ * Codes and vectors of items that are newer than a model, made by the model's own tokenizer graph. Keyed by model. The row of
+ * number 0 is no item: its revision counts the writes, its vector is how far in the catalogue coding has come.
+ */
 export const itemCodes = sqliteTable(
   "item_codes",
   {
     app: integer("app").notNull(),
     model: integer("model").notNull(),
     number: integer("number").notNull(),
-    revision: integer("revision").notNull(), // of the item's text when coded; older than items.revision = stale text
+    revision: integer("revision").notNull(), // of the codes: + 1 a write of codes of this app and model
     codes: blob("codes", { mode: "buffer" }).notNull(), // u8 a level
-    vector: blob("vector", { mode: "buffer" }).notNull(), // float32 scale, then int8 x dim
+    vector: blob("vector", { mode: "buffer" }).notNull(), // float32 scale, then int8 x dim; of number 0 the cursor
   },
   (table) => [
     primaryKey({ columns: [table.app, table.model, table.number] }),

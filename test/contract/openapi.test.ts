@@ -177,6 +177,8 @@ describe("answers", () => {
       ["get /v1/models", "/v1/models", { key }],
       ["get /v1/models/{id}", "/v1/models/nothing", { key }],
       ["delete /v1/items/{id}", "/v1/items/r1", { key, method: "DELETE" }],
+      ["delete /v1/apps/{id}", "/v1/apps/nothing", { key: operator, method: "DELETE" }],
+      ["delete /v1/apps/{id}", `/v1/apps/${tenant.id}`, { key: operator, method: "DELETE" }], // the last one of this tenant
     ];
     for (const [route, path, options] of steps) {
       const [method = "", pattern = ""] = route.split(" ");

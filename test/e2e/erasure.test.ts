@@ -58,7 +58,8 @@ async function until(what: string, condition: () => boolean): Promise<void> {
 }
 
 /** Everything of these users was delivered, so that their newest rows are open in the log or sealed. */
-const delivered = () => until("delivery", () => queryObjects(persist, "UserState", "SELECT seq FROM outbox").length === 0);
+const delivered = () =>
+  until("delivery", () => queryObjects(persist, "UserState", "SELECT seq FROM outbox").length === 0);
 const sealed = () => until("sealing", () => queryObjects(persist, "AppLog", "SELECT id FROM rows").length === 0);
 
 const now = () => new Date().toISOString();
@@ -108,11 +109,17 @@ function subjectOf(userId: string): { app: number; object: string; subject: stri
 
 /** Tables in which a text stands, as `store/table`. */
 function tablesWith(text: string): string[] {
-  return [...new Set(everyRow(persist).flatMap(({ store, table, row }) => (row.includes(text) ? `${store}/${table}` : [])))];
+  return [
+    ...new Set(everyRow(persist).flatMap(({ store, table, row }) => (row.includes(text) ? `${store}/${table}` : []))),
+  ];
 }
 
 /** Nothing of the user is left but the erasure's own row, the log's refusal, and a tombstone. */
-async function expectErased(userId: string, who: ReturnType<typeof subjectOf>, eventIds: readonly string[]): Promise<void> {
+async function expectErased(
+  userId: string,
+  who: ReturnType<typeof subjectOf>,
+  eventIds: readonly string[],
+): Promise<void> {
   const { subject, object, app } = who;
   const texts = [userId, `session-of-${userId}`, `words-of-${userId}`, `note-of-${userId}`, `surface-of-${userId}`];
   for (const text of [...texts, `unknown-of-${userId}`, ...eventIds]) {
@@ -123,7 +130,9 @@ async function expectErased(userId: string, who: ReturnType<typeof subjectOf>, e
   expect(tablesWith(object)).toEqual(["D1/erasures"]);
   expect(textsInR2(persist, "edgewise-log").some((stored) => stored.includes(subject))).toBe(false);
   const erasures = queryD1(persist, `SELECT * FROM erasures WHERE object = '${object}'`);
-  expect(erasures).toMatchObject([{ app, object, subject, object_done_at: expect.any(Number), log_done_at: expect.any(Number) }]);
+  expect(erasures).toMatchObject([
+    { app, object, subject, object_done_at: expect.any(Number), log_done_at: expect.any(Number) },
+  ]);
   const late = await ask("POST", "/v1/events", {
     events: [{ id: `late-${userId}`, userId, type: "view", itemId: "i1", occurredAt: now() }],
   });
@@ -157,9 +166,15 @@ it("leaves a tombstone and the row of the erasure, and takes nobody else's data 
   const first = await ask("DELETE", "/v1/users/leaver");
   expect(first.status).toBe(202);
   const until30Days = Date.parse(String(first.body["servingErasedAt"])) + 31 * 86_400_000;
-  for (const { goneBy } of first.body["copies"] as { goneBy: string }[]) expect(Date.parse(goneBy)).toBeLessThanOrEqual(until30Days);
-  expect(queryObjects(persist, "AppLog", `SELECT id FROM rows WHERE segment IS NULL AND subject = '${who.subject}'`)).toEqual([]);
-  await until("the log's rewriting", () => queryD1(persist, "SELECT log_done_at FROM erasures WHERE log_done_at IS NULL").length === 0);
+  for (const { goneBy } of first.body["copies"] as { goneBy: string }[])
+    expect(Date.parse(goneBy)).toBeLessThanOrEqual(until30Days);
+  expect(
+    queryObjects(persist, "AppLog", `SELECT id FROM rows WHERE segment IS NULL AND subject = '${who.subject}'`),
+  ).toEqual([]);
+  await until(
+    "the log's rewriting",
+    () => queryD1(persist, "SELECT log_done_at FROM erasures WHERE log_done_at IS NULL").length === 0,
+  );
 
   await expectErased("leaver", who, ids);
   expect([...userTables().values()].filter((tables) => tables.join() === "tombstone")).toHaveLength(1);
@@ -173,10 +188,14 @@ it("leaves a tombstone and the row of the erasure, and takes nobody else's data 
     lines.push(...segment);
   }
   const logged = lines.map((line) => JSON.parse(line) as { kind: string; eventId: string | null; subject: string });
-  const events = logged.filter(({ kind }) => kind === "event").map(({ eventId }) => eventId);
+  const events = logged.filter(({ kind }) => kind === "event").map(({ eventId }) => String(eventId));
   expect(events.toSorted()).toEqual(kept.toSorted());
   expect(new Set(logged.map(({ subject }) => subject))).toEqual(new Set([neighbour.subject]));
-  const totals = queryObjects(persist, "AppLog", "SELECT item, views, positives, impressions FROM totals ORDER BY item");
+  const totals = queryObjects(
+    persist,
+    "AppLog",
+    "SELECT item, views, positives, impressions FROM totals ORDER BY item",
+  );
   expect(totals).toEqual([
     { item: 2, views: 2, positives: 2, impressions: 0 },
     { item: 3, views: 0, positives: 2, impressions: 2 },
@@ -200,7 +219,10 @@ it("asked for ten times at once erases once", async () => {
   const who = subjectOf("impatient");
   const answers = await Promise.all(Array.from({ length: 10 }, () => ask("DELETE", "/v1/users/impatient")));
   expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 202));
-  await until("the log's rewriting", () => queryD1(persist, "SELECT log_done_at FROM erasures WHERE log_done_at IS NULL").length === 0);
+  await until(
+    "the log's rewriting",
+    () => queryD1(persist, "SELECT log_done_at FROM erasures WHERE log_done_at IS NULL").length === 0,
+  );
   for (const text of [who.subject, ...ids, "impatient"])
     expect(tablesWith(text).filter((table) => table !== "D1/erasures" && table !== "AppLog/refused")).toEqual([]);
   expect((await ask("GET", "/v1/users/impatient")).status).toBe(404);

@@ -64,9 +64,7 @@ const OF_THE_PLATFORM = new Set(["_cf_METADATA", "_cf_ALARM", "__miniflare_do_na
 export function everyRow(persist: string): StoredRow[] {
   const stores = [["D1", path.join(persist, "v3", "d1", "miniflare-D1DatabaseObject")]];
   for (const name of ["UserState", "AppLog"]) stores.push([name, path.join(persist, "v3", "do", `edgewise-${name}`)]);
-  return stores.flatMap(([store, folder]) =>
-    sqliteFiles(folder!).flatMap((file) => rowsOfFile(store!, file)),
-  );
+  return stores.flatMap(([store, folder]) => sqliteFiles(folder!).flatMap((file) => rowsOfFile(store!, file)));
 }
 
 function rowsOfFile(store: string, file: string): StoredRow[] {
@@ -76,7 +74,9 @@ function rowsOfFile(store: string, file: string): StoredRow[] {
     return tables.flatMap(({ name: table }) => {
       if (OF_THE_PLATFORM.has(table)) return [];
       const statement = database.prepare(`SELECT * FROM "${table}"`);
-      return statement.all().map((row) => ({ store, file: path.basename(file), table, row: JSON.stringify(row, plain) }));
+      return statement
+        .all()
+        .map((row) => ({ store, file: path.basename(file), table, row: JSON.stringify(row, plain) }));
     });
   } finally {
     database.close();

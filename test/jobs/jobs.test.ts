@@ -1,12 +1,10 @@
-/** Cron and queue: the table of expressions, erasures that resume, messages acknowledged one by one, an app's objects emptied. */
-import { createExecutionContext, createMessageBatch, getQueueResult, runInDurableObject } from "cloudflare:test";
+/** Cron and queue: the table of expressions, erasures that resume, messages acknowledged one by one. */
+import { createExecutionContext, createMessageBatch, getQueueResult } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import wrangler from "../../wrangler.toml?raw";
-import { deleteAppObjects } from "../../functions/jobs/delete-app.ts";
 import { queue } from "../../functions/jobs/queue.ts";
 import { CRONS, runCron } from "../../functions/jobs/scheduled.ts";
-import type { AppLog } from "../../functions/objects/app-log.ts";
 import { openErasure } from "../../functions/store/erasures.ts";
 import { putItems } from "../../functions/store/items.ts";
 import { logStub } from "../../functions/store/subjects.ts";
@@ -117,6 +115,21 @@ describe("queue", () => {
     expect(row!.key).not.toBeNull();
   });
 
+  it("does nothing for an app that is being deleted or gone, and does not try again", async () => {
+    const app = await newApp();
+    await putItems(env, app, [item("a")], NOW);
+    await env.DB.prepare("UPDATE apps SET deleted_at = ?2 WHERE app = ?1").bind(app, NOW).run();
+    const batch = createMessageBatch("edgewise-jobs", [
+      { id: "1", timestamp: new Date(NOW), attempts: 1, body: { type: "snapshot", app } },
+      { id: "2", timestamp: new Date(NOW), attempts: 1, body: { type: "snapshot", app: 4_000_000_000 } },
+      { id: "3", timestamp: new Date(NOW), attempts: 1, body: { type: "code-items", app: 4_000_000_000 } },
+    ]);
+    const ctx = createExecutionContext();
+    await queue(batch, env, ctx);
+    expect((await getQueueResult(batch, ctx)).explicitAcks).toEqual(["1", "2", "3"]);
+    expect((await env.MODELS.list({ prefix: `catalogue/app=${app}/` })).objects).toEqual([]);
+  });
+
   it("retries only the message whose job failed", async () => {
     const app = await newApp();
     const batch = createMessageBatch("edgewise-jobs", [
@@ -140,22 +153,5 @@ describe("queue", () => {
     const result = await getQueueResult(batch, ctx);
     expect(result.retryMessages.map(({ msgId }) => msgId)).toEqual(["2"]);
     expect(result.explicitAcks).toEqual(["1"]);
-  });
-});
-
-describe("deleting an app", () => {
-  it("empties every user's object that the log knows, and the log", async () => {
-    const app = await newApp();
-    const made = [await newUser(app), await newUser(app), await newUser(app)];
-    for (const { stub, object } of made) {
-      await stub.record(recordInput(app, object, [event()]));
-      await stub.tend(NOW);
-    }
-    expect(await deleteAppObjects(env, app)).toBe(3);
-    for (const { stub } of made) expect(await storedText(stub)).toBe("{}");
-    const left = await runInDurableObject(logStub(env, app, 0), (_instance: AppLog, state) =>
-      state.storage.sql.exec<{ name: string }>("SELECT name FROM sqlite_master WHERE type = 'table'").toArray(),
-    );
-    expect(left.filter(({ name }) => !name.startsWith("_cf"))).toEqual([]);
   });
 });

@@ -1,7 +1,10 @@
 /** Apps, keys and anonymous tokens. */
 import { decode } from "hono/jwt";
+import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { findApp, findAppById, findAppByName } from "../../functions/store/apps.ts";
 import { call, json, makeApp, operator } from "../http/caller.ts";
+import type { CallOptions } from "../http/caller.ts";
 
 const DAY = 24 * 3600 * 1000;
 
@@ -23,6 +26,81 @@ describe("an app", () => {
       expect(response.status).toBe(400);
       expect(await json(response)).toMatchObject({ code: "invalid_request", errors: [{ pointer: "/name" }] });
     }
+  });
+});
+
+describe("a deleted app", () => {
+  const erase = (id: string, more: CallOptions = {}) =>
+    call(`/v1/apps/${id}`, { method: "DELETE", key: operator, ...more });
+
+  it("is answered with what goes and by when, and again with the same dates", async () => {
+    const app = await makeApp();
+    const first = await erase(app.id);
+    expect(first.status).toBe(202);
+    const told = await json<{ deletedAt: string; keysRefusedBy: string; goneBy: string; copies: { goneBy: string }[] }>(
+      first,
+    );
+    const at = Date.parse(told.deletedAt);
+    expect(Date.parse(told.keysRefusedBy)).toBe(at + 30_000);
+    expect(Date.parse(told.goneBy)).toBe(at + DAY);
+    expect(told.copies.length).toBeGreaterThan(5);
+    for (const { goneBy } of told.copies) expect(Date.parse(goneBy)).toBeGreaterThanOrEqual(at + DAY);
+    const again = await erase(app.id, { offsetMs: 60_000 });
+    expect([again.status, await json(again)]).toEqual([202, told]);
+  });
+
+  it("has no key that works, was it used a moment ago or never", async () => {
+    const app = await makeApp();
+    const token = await app.userToken("u1");
+    const body = { installationId: "installation" };
+    const use = (key: string) => call("/v1/anonymous-tokens", { key, token, body });
+    expect((await use(app.publishable)).status).toBe(201); // now it is cached, the secret one is not
+    await erase(app.id);
+    for (const key of [app.publishable, app.secret]) {
+      const refused = await use(key);
+      expect([refused.status, (await json(refused))["code"]]).toEqual([401, "unauthenticated"]);
+    }
+  });
+
+  it("is absent for every other route, takes no new key, and leaves its neighbour alone", async () => {
+    const [app, neighbour] = [await makeApp("Same name"), await makeApp("Same name")];
+    const before = await findAppByName(env, "Same name");
+    expect(before?.id).toBe(app.id);
+    await erase(app.id);
+    for (const [method, path, body] of [
+      ["GET", "", undefined],
+      ["GET", "/keys", undefined],
+      ["POST", "/keys", { kind: "secret" }],
+      ["POST", "/keys", { kind: "userTokenSecret" }],
+      ["DELETE", `/keys/${app.tokenSecret.id}`, undefined],
+    ] as const) {
+      const response = await call(`/v1/apps/${app.id}${path}`, { method, key: operator, body });
+      expect([method, path, response.status]).toEqual([method, path, 404]);
+    }
+    expect(await findApp(env, before!.app)).toBeUndefined();
+    expect(await findAppById(env, app.id)).toBeUndefined();
+    expect((await findAppByName(env, "Same name"))?.id).toBe(neighbour.id);
+    expect((await call(`/v1/apps/${neighbour.id}`, { key: operator })).status).toBe(200);
+    const body = { installationId: "installation" };
+    expect((await call("/v1/anonymous-tokens", { key: neighbour.secret, body })).status).toBe(201);
+  });
+
+  it("is the operator's alone, 404 when there is none, and does not need its wake-up", async () => {
+    const app = await makeApp();
+    const asked = await call(`/v1/apps/${app.id}`, { method: "DELETE", key: app.secret });
+    expect(asked.status).toBe(403);
+    expect((await erase("app_00000000000")).status).toBe(404);
+    const jobs = { send: () => Promise.reject(new Error("broken on purpose")) } as unknown as Queue;
+    expect((await erase(app.id, { env: { JOBS: jobs } })).status).toBe(202);
+  });
+
+  it("wakes its removal", async () => {
+    const app = await makeApp();
+    const row = await findAppById(env, app.id);
+    const sent: unknown[] = [];
+    const jobs = { send: async (message: unknown) => void sent.push(message) } as unknown as Queue;
+    await erase(app.id, { env: { JOBS: jobs } });
+    expect(sent).toEqual([{ type: "delete-app", app: row!.app }]);
   });
 });
 

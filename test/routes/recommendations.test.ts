@@ -86,6 +86,16 @@ describe("fallbacks", () => {
     expect(idsOf(again).toSorted()).toEqual(["i1", "i2", "i3"]);
   });
 
+  it("does not use the history of a user who does not consent, but keeps away what the user hid", async () => {
+    const shop = await makeShop();
+    await post(shop, [sent({ userId: "u", itemId: "i1" }), sent({ userId: "u", itemId: "i2", type: "hide" })]);
+    expect(idsOf(await recommend(shop, { userId: "u" }))).toEqual(["i3"]);
+    const consent = { personalization: false };
+    await call("/v1/users/u", { method: "PATCH", key: shop.secret, body: { consent } });
+    const list = await recommend(shop, { userId: "u", repeat: { policy: "exclude" } });
+    expect(idsOf(list)).toEqual(["i3", "i1"]);
+  });
+
   it("reading creates no storage for an unknown user", async () => {
     const app = await makeCatalogue(2);
     await recommend(app, { userId: "ghost" });

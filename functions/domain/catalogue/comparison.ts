@@ -100,7 +100,10 @@ export function compileComparison(field: Field, { op, value }: Comparison): Comp
 }
 
 /** What the comparison says of one item. */
-export function holdsFor({ field, table, isNumberWanted, isAbsentWanted }: CompiledComparison, number: number): boolean {
+export function holdsFor(
+  { field, table, isNumberWanted, isAbsentWanted }: CompiledComparison,
+  number: number,
+): boolean {
   const id = field.ids.get(number);
   if (id !== 0) return table[id] === 1;
   const value = field.numbers.get(number);

@@ -82,7 +82,8 @@ export class Field {
   #valueOf(id: number): AttributeValue {
     const entry = this.values.entry(id);
     if (entry[0] === TAG.text) return decoder.decode(entry.subarray(1));
-    if (entry[0] === TAG.list) return decodeIds(entry).map((text) => decoder.decode(this.values.entry(text).subarray(1)));
+    if (entry[0] === TAG.list)
+      return decodeIds(entry).map((text) => decoder.decode(this.values.entry(text).subarray(1)));
     return entry[0] === TAG.yes;
   }
 }

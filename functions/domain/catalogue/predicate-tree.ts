@@ -29,7 +29,8 @@ export function checkPredicate(predicate: Predicate): void {
   const visit = (node: Predicate, pointer: string, depth: number): void => {
     nodes += 1;
     if (nodes > MAX_PREDICATE_NODES) throw new PredicateError("", `a filter has at most ${MAX_PREDICATE_NODES} nodes`);
-    if (depth > MAX_PREDICATE_DEPTH) throw new PredicateError(pointer, `a filter is at most ${MAX_PREDICATE_DEPTH} deep`);
+    if (depth > MAX_PREDICATE_DEPTH)
+      throw new PredicateError(pointer, `a filter is at most ${MAX_PREDICATE_DEPTH} deep`);
     if ("and" in node) node.and.forEach((part, at) => visit(part, `${pointer}/and/${at}`, depth + 1));
     else if ("or" in node) node.or.forEach((part, at) => visit(part, `${pointer}/or/${at}`, depth + 1));
     else if ("not" in node) visit(node.not, `${pointer}/not`, depth + 1);
@@ -64,7 +65,7 @@ export function withTimes(comparison: Comparison, pointer: string): Comparison {
   const refuse = (expected: string): never => {
     throw new PredicateError(`${pointer}/value`, `${op} compares with ${expected}`);
   };
-  if (!OPERATORS.includes(op)) throw new PredicateError(`${pointer}/op`, `unknown operator ${String(op)}`);
+  if (!OPERATORS.includes(op)) throw new PredicateError(`${pointer}/op`, `unknown operator ${op as string}`);
   if (op === "exists") {
     if (value !== undefined && typeof value !== "boolean") refuse("true or false");
     return comparison;

@@ -8,7 +8,13 @@ import { canonical, checkPredicate, fieldsOf, withTimes, type Predicate } from "
 import type { CodeOrder } from "../generation/types.ts";
 import type { CatalogueColumns } from "./columns.ts";
 
-export { checkPredicate, fieldsOf, MAX_PREDICATE_DEPTH, MAX_PREDICATE_NODES, PredicateError } from "./predicate-tree.ts";
+export {
+  checkPredicate,
+  fieldsOf,
+  MAX_PREDICATE_DEPTH,
+  MAX_PREDICATE_NODES,
+  PredicateError,
+} from "./predicate-tree.ts";
 export type { Comparison, Operator, Scalar } from "./comparison.ts";
 export type { Predicate } from "./predicate-tree.ts";
 
@@ -155,12 +161,7 @@ export class FilterCache {
 }
 
 function isCurrent(entry: Entry, order: CodeOrder, columns: CatalogueColumns): boolean {
-  return (
-    entry.order === order &&
-    entry.columns === columns &&
-    entry.version === columns.version &&
-    entry.layout === columns.layout
-  );
+  return entry.order === order && entry.columns === columns && entry.version === columns.version;
 }
 
 function entryOf(order: CodeOrder, columns: CatalogueColumns, bitmap: PlaceBitmap): Entry {

@@ -13,7 +13,7 @@ const MAGIC = 0x4e535745; // "EWSN" read as a little-endian u32
 const VERSION = 1;
 const HEADER_BYTES = 16;
 
-const ARRAYS = { Uint8Array, Uint16Array, Uint32Array, Int32Array, Float32Array, Float64Array } as const;
+const ARRAYS = { Uint8Array, Uint16Array, Uint32Array, Int32Array, Float64Array } as const;
 type ArrayName = keyof typeof ARRAYS;
 type ColumnArray = IdArray | NumberArray;
 
@@ -77,7 +77,10 @@ export function encodeSnapshot(columns: CatalogueColumns): Uint8Array {
     flags: section(parts.flags),
     revisionKind: parts.revisions.kind,
     revisions: section(used(parts.revisions.array)),
-    own: Object.fromEntries(OWN_FIELDS.map((name) => [name, fieldTable(parts.own[name])])) as Record<OwnField, FieldTable>,
+    own: Object.fromEntries(OWN_FIELDS.map((name) => [name, fieldTable(parts.own[name])])) as Record<
+      OwnField,
+      FieldTable
+    >,
     attributes: Array.from(parts.attributes, ([name, field]) => [name, fieldTable(field)] as const),
   };
   const tableBytes = new TextEncoder().encode(JSON.stringify(table));
@@ -100,7 +103,11 @@ export function encodeSnapshot(columns: CatalogueColumns): Uint8Array {
 export function decodeSnapshot(bytes: Uint8Array): CatalogueColumns {
   if (bytes.length < HEADER_BYTES) throw new RangeError(`a snapshot of ${bytes.length} bytes`);
   const whole = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice(); // views need their alignment
-  const [magic, version, length, tableBytes] = new Uint32Array(whole.buffer, whole.byteOffset, 4) as unknown as number[];
+  const [magic, version, length, tableBytes] = new Uint32Array(
+    whole.buffer,
+    whole.byteOffset,
+    4,
+  ) as unknown as number[];
   if (magic !== MAGIC) throw new RangeError("not a catalogue snapshot");
   if (version !== VERSION) throw new RangeError(`snapshot version ${version}, expected ${VERSION}`);
   if (length !== whole.length) throw new RangeError(`a snapshot of ${whole.length} bytes, expected ${length}`);
@@ -108,25 +115,26 @@ export function decodeSnapshot(bytes: Uint8Array): CatalogueColumns {
   const table = parseTable(whole.subarray(HEADER_BYTES, HEADER_BYTES + tableBytes!));
   const start = aligned(HEADER_BYTES + tableBytes!);
 
-  const view = <A extends ColumnArray>({ type, offset, length: count }: Section): A => {
+  const view = ({ type, offset, length: count }: Section): ColumnArray => {
     const make = ARRAYS[type];
     const isInside = start + offset + count * (make?.BYTES_PER_ELEMENT ?? 0) <= whole.length;
-    if (make === undefined || !isInside || offset % 8 !== 0) throw new RangeError("a snapshot section outside the snapshot");
-    return new make(whole.buffer as ArrayBuffer, whole.byteOffset + start + offset, count) as A;
+    if (make === undefined || !isInside || offset % 8 !== 0)
+      throw new RangeError("a snapshot section outside the snapshot");
+    return new make(whole.buffer as ArrayBuffer, whole.byteOffset + start + offset, count);
   };
   const fieldOf = (field: FieldTable): Field =>
     new Field(
-      new Dictionary(view<Uint8Array>(field.arena), view<Uint32Array>(field.ends)),
-      new IdColumn(view<IdArray>(field.ids)),
-      new NumberColumn(field.kind, view<NumberArray>(field.numbers)),
+      new Dictionary(view(field.arena) as Uint8Array, view(field.ends) as Uint32Array),
+      new IdColumn(view(field.ids) as IdArray),
+      new NumberColumn(field.kind, view(field.numbers) as NumberArray),
     );
   return new CatalogueColumns({
     revision: table.revision,
     lastNumber: table.lastNumber,
     largestNumber: table.largestNumber,
     dropped: new Set(table.dropped),
-    flags: view<Uint8Array>(table.flags),
-    revisions: new NumberColumn(table.revisionKind, view<NumberArray>(table.revisions)),
+    flags: view(table.flags) as Uint8Array,
+    revisions: new NumberColumn(table.revisionKind, view(table.revisions) as NumberArray),
     own: Object.fromEntries(OWN_FIELDS.map((name) => [name, fieldOf(table.own[name])])) as Record<OwnField, Field>,
     attributes: new Map(table.attributes.map(([name, field]) => [name, fieldOf(field)])),
   });

@@ -34,43 +34,62 @@ export class IdColumn {
     if (index >= array.length || id > widest) {
       const length = index < array.length ? array.length : grown(array.length, index + 1);
       const bytes = Math.max(array.BYTES_PER_ELEMENT, id <= 0xff ? 1 : id <= 0xffff ? 2 : 4);
-      this.array = bytes === 1 ? new Uint8Array(length) : bytes === 2 ? new Uint16Array(length) : new Uint32Array(length);
+      this.array =
+        bytes === 1 ? new Uint8Array(length) : bytes === 2 ? new Uint16Array(length) : new Uint32Array(length);
       this.array.set(array);
     }
     this.array[index] = id;
   }
 }
 
-export type NumberArray = Uint8Array | Uint16Array | Int32Array | Float32Array | Float64Array;
+export type NumberArray = Uint8Array | Uint16Array | Int32Array | Float64Array;
 
-/** How numbers are stored: value = stored * unit, and one stored value that means "none". */
+/** How numbers are stored: value = stored * unit / parts, and one stored value that means "none". */
 interface Kind {
   readonly name: NumberKind;
   readonly unit: number;
+  readonly parts: number;
   readonly none: number;
   readonly make: (length: number) => NumberArray;
   readonly holds: (value: number) => boolean;
 }
 
-export type NumberKind = "u8" | "u16" | "i32" | "thousands" | "f32" | "f64";
+export type NumberKind = "u8" | "u16" | "i32" | "thousands" | "hundredths" | "f64";
 
-const isWhole = (value: number, low: number, high: number): boolean => Number.isInteger(value) && value >= low && value <= high;
+const isWhole = (value: number, low: number, high: number): boolean =>
+  Number.isInteger(value) && value >= low && value <= high;
 
-/** From narrow to wide. Whole seconds in milliseconds fit `thousands` until 2038. */
+const INT32 = 2 ** 31;
+const whole = { unit: 1, parts: 1 };
+const int32 = { none: -INT32, make: (length: number): NumberArray => new Int32Array(length) };
+
+/** From narrow to wide. `thousands` holds whole seconds in milliseconds until 2038, `hundredths` most ratings and sizes. */
 const KINDS: readonly Kind[] = [
-  { name: "u8", unit: 1, none: 0xff, make: (n) => new Uint8Array(n), holds: (v) => isWhole(v, 0, 0xfe) },
-  { name: "u16", unit: 1, none: 0xffff, make: (n) => new Uint16Array(n), holds: (v) => isWhole(v, 0, 0xfffe) },
-  { name: "i32", unit: 1, none: -(2 ** 31), make: (n) => new Int32Array(n), holds: (v) => isWhole(v, 1 - 2 ** 31, 2 ** 31 - 1) },
+  { name: "u8", ...whole, none: 0xff, make: (n) => new Uint8Array(n), holds: (v) => isWhole(v, 0, 0xfe) },
+  { name: "u16", ...whole, none: 0xffff, make: (n) => new Uint16Array(n), holds: (v) => isWhole(v, 0, 0xfffe) },
+  { name: "i32", ...whole, ...int32, holds: (v) => isWhole(v, 1 - INT32, INT32 - 1) },
   {
     name: "thousands",
+    ...int32,
     unit: 1000,
-    none: -(2 ** 31),
-    make: (n) => new Int32Array(n),
-    holds: (v) => isWhole(v, 1000 * (1 - 2 ** 31), 1000 * (2 ** 31 - 1)) && v % 1000 === 0,
+    parts: 1,
+    holds: (v) => isWhole(v, 1000 * (1 - INT32), 1000 * (INT32 - 1)) && v % 1000 === 0,
   },
-  { name: "f32", unit: 1, none: NaN, make: (n) => new Float32Array(n), holds: (v) => Math.fround(v) === v },
-  { name: "f64", unit: 1, none: NaN, make: (n) => new Float64Array(n), holds: (v) => !Number.isNaN(v) },
+  {
+    name: "hundredths",
+    ...int32,
+    unit: 1,
+    parts: 100,
+    // a quotient of whole numbers is rounded as the decimal was when it was read, so most come back bit for bit
+    holds: (v) => Math.abs(v) < INT32 / 100 - 1 && Math.round(v * 100) / 100 === v,
+  },
+  { name: "f64", ...whole, none: NaN, make: (n) => new Float64Array(n), holds: (v) => !Number.isNaN(v) },
 ];
+
+/** The stored form of a value that the kind holds. */
+function storedAs({ unit, parts }: Kind, value: number): number {
+  return parts === 1 ? value / unit : Math.round(value * parts);
+}
 
 /** Numbers, each exactly as it was given; NaN = no value. */
 export class NumberColumn {
@@ -96,7 +115,7 @@ export class NumberColumn {
 
   get(index: number): number {
     const stored = this.#array[index];
-    return stored === undefined || stored === this.#kind.none ? NaN : stored * this.#kind.unit;
+    return stored === undefined || stored === this.#kind.none ? NaN : (stored * this.#kind.unit) / this.#kind.parts;
   }
 
   /** NaN takes the value away. */
@@ -105,7 +124,7 @@ export class NumberColumn {
     if (isNone && index >= this.#array.length) return;
     if (!isNone && !this.#kind.holds(value)) this.#widen(value);
     if (index >= this.#array.length) this.#resize(grown(this.#array.length, index + 1));
-    this.#array[index] = isNone ? this.#kind.none : value / this.#kind.unit;
+    this.#array[index] = isNone ? this.#kind.none : storedAs(this.#kind, value);
   }
 
   #resize(length: number): void {
@@ -129,7 +148,7 @@ export class NumberColumn {
     const array = kind.make(length);
     for (let index = 0; index < length; index += 1) {
       const held = this.get(index);
-      array[index] = Number.isNaN(held) ? kind.none : held / kind.unit;
+      array[index] = Number.isNaN(held) ? kind.none : storedAs(kind, held);
     }
     this.#kind = kind;
     this.#array = array;

@@ -25,6 +25,9 @@ export interface Width {
   readonly needed: number;
 }
 
+/** log n of small counts: most prefixes hold few items, and a look-up costs a tenth of a logarithm. */
+const LOGARITHMS = Float64Array.from({ length: 1024 }, (_, count) => Math.log(count));
+
 /** The empty prefix: every place, probability one. */
 export function rootBeam(order: CodeOrder): Beams {
   return {
@@ -71,7 +74,7 @@ export function expandBeams(
       const count = from === to ? 0 : legal.count(from, to);
       if (count === 0) continue;
       // a prefix starts from its share of the items; the network says how far this history departs from it
-      const score = logits[at + code]! + Math.log(count);
+      const score = logits[at + code]! + (count < LOGARITHMS.length ? LOGARITHMS[count]! : Math.log(count));
       live[at + code] = count;
       scores[at + code] = score;
       normaliser.add(score);

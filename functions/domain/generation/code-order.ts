@@ -38,7 +38,10 @@ class SortedLookup implements PlaceLookup {
 
   constructor(numbers: Uint32Array) {
     this.#numbers = numbers;
-    this.#places = sortedByNumber(numbers, Uint32Array.from({ length: numbers.length }, (_, place) => place));
+    this.#places = sortedByNumber(
+      numbers,
+      Uint32Array.from({ length: numbers.length }, (_, place) => place),
+    );
   }
 
   get bytes(): number {
@@ -93,7 +96,8 @@ export class CodeOrderTable implements CodeOrder {
 
   /** @throws RangeError when the prefix is longer than the codes or a code is not below its level's size. */
   range(prefix: readonly number[]): readonly [from: number, to: number] {
-    if (prefix.length > this.levels.length) throw new RangeError(`prefix of ${prefix.length} codes, at most ${this.levels.length}`);
+    if (prefix.length > this.levels.length)
+      throw new RangeError(`prefix of ${prefix.length} codes, at most ${this.levels.length}`);
     for (let level = 0; level < prefix.length; level += 1) {
       const code = prefix[level]!;
       if (!(code >= 0 && code < this.levels[level]!)) {
@@ -107,7 +111,9 @@ export class CodeOrderTable implements CodeOrder {
     const pair = first * width + second;
     const from = this.#offsets[pair]!;
     const to = this.#offsets[pair + 1]!;
-    return prefix.length === 2 ? [from, to] : [this.#firstNotBelow(third, from, to), this.#firstNotBelow(third + 1, from, to)];
+    return prefix.length === 2
+      ? [from, to]
+      : [this.#firstNotBelow(third, from, to), this.#firstNotBelow(third + 1, from, to)];
   }
 
   children(prefixes: Int32Array, at: number, depth: number, bounds: Uint32Array): void {
@@ -161,13 +167,15 @@ export function buildCodeOrder(
   const depth = levels.length;
   if (depth !== 2 && depth !== 3) throw new RangeError(`${depth} levels of codes, expected 2 or 3`);
   for (const size of levels) {
-    if (!Number.isInteger(size) || size < 1 || size > 256) throw new RangeError(`a level of ${size} codes, expected 1..256`);
+    if (!Number.isInteger(size) || size < 1 || size > 256)
+      throw new RangeError(`a level of ${size} codes, expected 1..256`);
   }
   if (codes.length !== numbers.length * depth) {
     throw new RangeError(`${codes.length} codes for ${numbers.length} rows of ${depth} levels`);
   }
   for (let at = 0; at < codes.length; at += 1) {
-    if (codes[at]! >= levels[at % depth]!) throw new RangeError(`code ${codes[at]} at level ${(at % depth) + 1}, expected < ${levels[at % depth]}`);
+    if (codes[at]! >= levels[at % depth]!)
+      throw new RangeError(`code ${codes[at]} at level ${(at % depth) + 1}, expected < ${levels[at % depth]}`);
   }
 
   let rows = liveRows(numbers);

@@ -37,7 +37,9 @@ export function explore(scores: Float64Array, options: ExplorationOptions): Expl
   if (!scores.every((score) => Number.isFinite(score))) throw new RangeError("a score is not a finite number");
   const count = Math.min(options.count, scores.length);
   if (exploration === 0) {
-    const order = Uint32Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b).slice(0, count);
+    const order = Uint32Array.from(scores.keys())
+      .sort((a, b) => scores[b]! - scores[a]! || a - b)
+      .slice(0, count);
     return { order, w: new Float64Array(count).fill(1), propensity: new Float64Array(count).fill(1) };
   }
 

@@ -69,12 +69,16 @@ interface Plan {
 function planOf({ order, scoring }: GenerativeModel, options: GenerateOptions): Plan {
   const alpha = options.alpha ?? scoring.alpha;
   if (!(alpha >= 0 && alpha <= 1)) throw new RangeError(`alpha must lie in 0..1, got ${alpha}`);
-  if (!Number.isInteger(options.count) || options.count < 0) throw new RangeError(`count must be >= 0, got ${options.count}`);
+  if (!Number.isInteger(options.count) || options.count < 0)
+    throw new RangeError(`count must be >= 0, got ${options.count}`);
   const isExact = scoring.mode === "exact";
   const widths = [...(options.beams ?? scoring.beams), options.leaves ?? scoring.leaves];
   // `beams` may say more than there are levels to keep beams after; an exact model need not say any
   widths.splice(order.levels.length - 1, widths.length - order.levels.length);
-  if (!isExact && (widths.length !== order.levels.length || !widths.every((width) => Number.isInteger(width) && width > 0))) {
+  if (
+    !isExact &&
+    (widths.length !== order.levels.length || !widths.every((width) => Number.isInteger(width) && width > 0))
+  ) {
     throw new RangeError(`beams and leaves [${widths.join(", ")}] for ${order.levels.length} levels`);
   }
   return { isExact, alpha, exactBelow: options.exactBelow ?? scoring.exactBelow, widths };

@@ -53,7 +53,11 @@ export class SimilarItems {
     const top = new TopK(Math.min(count, legal.total));
     const scan = (from: number, to: number): void => {
       for (let place = legal.next(from, to); place >= 0; place = legal.next(place + 1, to)) {
-        top.offer(this.#vectors.dot(direction, place) * this.#inverseNorm(place, vector), this.#order.numbers[place]!, place);
+        top.offer(
+          this.#vectors.dot(direction, place) * this.#inverseNorm(place, vector),
+          this.#order.numbers[place]!,
+          place,
+        );
       }
     };
     const isExact = legal.total <= scanned;
@@ -61,7 +65,10 @@ export class SimilarItems {
     else for (const [from, to] of this.#nearestRanges(direction, legal, Math.max(scanned, count))) scan(from, to);
 
     const places = top.best();
-    const cosine = Float64Array.from(places, (place) => this.#vectors.dot(direction, place) * this.#inverseNorm(place, vector));
+    const cosine = Float64Array.from(
+      places,
+      (place) => this.#vectors.dot(direction, place) * this.#inverseNorm(place, vector),
+    );
     return { places, cosine, scoring: isExact ? "exact" : "probed" };
   }
 
@@ -114,7 +121,7 @@ export class SimilarItems {
     let sum = 0;
     for (let k = 0; k < vector.length; k += 1) sum += vector[k]! * vector[k]!;
     this.#inverseNorms[place] = sum > 0 ? 1 / Math.sqrt(sum) : 1; // the zero vector keeps cosine 0
-    return this.#inverseNorms[place]!; // as rounded to float32, the first time as every time
+    return this.#inverseNorms[place]; // as rounded to float32, the first time as every time
   }
 }
 

@@ -9,8 +9,8 @@ export type Weighted = readonly (readonly [number: number, weight: number])[];
 export interface FallbackInput {
   readonly trending: Weighted;
   readonly popular: Weighted;
-  /** Largest item number of the catalogue; newer items have larger numbers. */
-  readonly largestNumber: number;
+  /** Item numbers to fill up with, newest first. */
+  readonly newest: Iterable<number>;
   readonly isLegal: (number: number) => boolean;
   readonly count: number;
 }
@@ -23,7 +23,7 @@ export interface FallbackList {
   readonly source: "trending" | "default";
 }
 
-/** Cost: the two short lists, then numbers downwards until the list is full. */
+/** Cost: the two short lists, then as many of the newest as it takes to fill the list. */
 export function fallbackList(input: FallbackInput): FallbackList {
   const numbers: number[] = [];
   const scores: number[] = [];
@@ -41,6 +41,9 @@ export function fallbackList(input: FallbackInput): FallbackList {
     for (const [number, weight] of list) take(number, floor + weight / largest);
   }
   const counted = numbers.length;
-  for (let number = input.largestNumber; number > 0 && numbers.length < input.count; number -= 1) take(number, 0);
+  for (const number of input.newest) {
+    if (numbers.length >= input.count) break;
+    take(number, 0);
+  }
   return { numbers, scores, source: counted > 0 ? "trending" : "default" };
 }

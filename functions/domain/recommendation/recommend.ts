@@ -44,7 +44,10 @@ export interface RecommendPorts<Item extends ShowableItem> {
   legalPlaces(excluded: ReadonlySet<number>): LegalPlaces;
   /** The same rule for one item number. */
   isLegal(number: number): boolean;
-  readonly largestNumber: number;
+  /** All item numbers, newest first. */
+  newest(): Iterable<number>;
+  /** Showable items that `model` has no codes for yet, newest first: all it can't write. */
+  uncoded(): Iterable<number>;
   popularity(): Promise<{ readonly popular: Weighted; readonly trending: Weighted }>;
   /** Rows of the last gate; unknown numbers are absent. */
   hydrate(numbers: readonly number[]): Promise<ReadonlyMap<number, Item>>;
@@ -139,9 +142,16 @@ export async function recommend<Item extends ShowableItem>(
   const candidates = generated?.candidates ?? [];
   const modelShare = candidates.length;
   let source: RecommendationList<Item>["source"] = "model";
+  let hasMore = candidates.length > wanted || (generated?.hasMore ?? false);
   if (candidates.length < wanted) {
-    const rest = await fallback(ports, wanted - candidates.length, excluded, candidates);
+    // after a model only items without codes can be missing, and those are few: nothing is scanned
+    const rest = await fallback(ports, generated === null ? ports.newest() : ports.uncoded(), {
+      count: wanted - candidates.length,
+      excluded,
+      taken: candidates,
+    });
     candidates.push(...rest.candidates);
+    hasMore = rest.hasMore;
     if (modelShare === 0) source = rest.source;
   }
   const drawn = draw(candidates, modelShare, { ...request, count: wanted }, ports.model?.scoring.temperature ?? 1);
@@ -152,7 +162,7 @@ export async function recommend<Item extends ShowableItem>(
       source === "model" ? null : (ports.modelAbsence ?? (input.length === 0 ? "no_history" : "no_candidates")),
     scoring: source === "model" ? (generated?.scoring ?? null) : null,
     shown,
-    hasMore: candidates.length > wanted || (generated?.hasMore ?? false) || hasLegal(ports, excluded, shown),
+    hasMore,
   };
 }
 
@@ -246,20 +256,25 @@ function becauseOf<Item extends ShowableItem>(
 
 async function fallback<Item extends ShowableItem>(
   ports: RecommendPorts<Item>,
-  count: number,
-  excluded: ReadonlySet<number>,
-  taken: readonly Candidate<Item>[],
-): Promise<{ candidates: Candidate<Item>[]; source: "trending" | "default" }> {
+  newest: Iterable<number>,
+  options: {
+    readonly count: number;
+    readonly excluded: ReadonlySet<number>;
+    readonly taken: readonly Candidate<Item>[];
+  },
+): Promise<{ candidates: Candidate<Item>[]; source: "trending" | "default"; hasMore: boolean }> {
+  const { count, excluded, taken } = options;
   const out = new Set(excluded);
   for (const { item } of taken) out.add(item.number);
   const { popular, trending } = await ports.popularity();
   const candidates: Candidate<Item>[] = [];
   let source: "trending" | "default" = "default";
+  let hasMore = false;
   for (let round = 1; round <= MAX_ROUNDS && candidates.length < count; round += 1) {
     const list = fallbackList({
       trending,
       popular,
-      largestNumber: ports.largestNumber,
+      newest,
       isLegal: (number) => !out.has(number) && ports.isLegal(number),
       count: count - candidates.length + SPARE_CANDIDATES,
     });
@@ -269,12 +284,16 @@ async function fallback<Item extends ShowableItem>(
     for (const [at, number] of list.numbers.entries()) {
       out.add(number);
       const item = rows.get(number);
-      if (!isShowable(item) || candidates.length >= count) continue;
+      if (!isShowable(item)) continue;
+      if (candidates.length === count) {
+        hasMore = true;
+        break;
+      }
       const score = list.scores[at]!;
       candidates.push({ item, score, logProbability: null, reason: crowdReason(score) });
     }
   }
-  return { candidates, source };
+  return { candidates, source, hasMore };
 }
 
 /** Scores of the fallback say which list an item came from: above 1 trending, above 0 popular, 0 newest. */
@@ -361,17 +380,4 @@ function withPins<Item extends ShowableItem>(
     list.splice(Math.min(position, list.length), 0, pin);
   }
   return list.slice(0, count);
-}
-
-/** Whether any legal item was not shown; looks no further than the first. */
-function hasLegal<Item extends ShowableItem>(
-  ports: RecommendPorts<Item>,
-  excluded: ReadonlySet<number>,
-  shown: readonly Shown<Item>[],
-): boolean {
-  const out = new Set(shown.map(({ item }) => item.number));
-  for (let number = ports.largestNumber; number > 0; number -= 1) {
-    if (!out.has(number) && !excluded.has(number) && ports.isLegal(number)) return true;
-  }
-  return false;
 }

@@ -19,9 +19,24 @@ import { buildCodeOrder } from "../../../functions/domain/generation/code-order.
 import { newest, rowOf, rows, words } from "./rows.ts";
 import type { CodeOrder } from "../../../functions/domain/generation/types.ts";
 
-const scalar = fc.oneof(fc.constantFrom(...words, "EUR", "Ada", "machine"), fc.integer({ min: -3, max: 300 }), fc.boolean());
+const scalar = fc.oneof(
+  fc.constantFrom(...words, "EUR", "Ada", "machine"),
+  fc.integer({ min: -3, max: 300 }),
+  fc.boolean(),
+);
 const list = fc.array(scalar, { minLength: 1, maxLength: 3 });
-const field = fc.constantFrom("colour", "weight", "isVegan", "tags", "mixed", "price", "creator", "origin", "currency", "nobody");
+const field = fc.constantFrom(
+  "colour",
+  "weight",
+  "isVegan",
+  "tags",
+  "mixed",
+  "price",
+  "creator",
+  "origin",
+  "currency",
+  "nobody",
+);
 const comparison: fc.Arbitrary<Comparison> = fc.oneof(
   fc.record({ field, op: fc.constantFrom("eq", "ne"), value: fc.oneof(scalar, list) }),
   fc.record({ field, op: fc.constantFrom("in", "containsAny", "containsAll"), value: list }),
@@ -37,7 +52,7 @@ const comparison: fc.Arbitrary<Comparison> = fc.oneof(
     op: fc.constantFrom("lt", "gte"),
     value: fc.integer({ min: 0, max: 2_000_000_000_000 }).map((ms) => new Date(ms).toISOString()),
   }),
-) as fc.Arbitrary<Comparison>;
+);
 const predicates = fc.letrec<{ node: Predicate }>((tie) => ({
   node: fc.oneof(
     { maxDepth: 3, withCrossShrink: true },
@@ -49,7 +64,7 @@ const predicates = fc.letrec<{ node: Predicate }>((tie) => ({
 })).node;
 
 const codePoints = (a: string, b: string): number => {
-  const [x, y] = [[...a], [...b]];
+  const [x, y] = [Array.from(a), Array.from(b)];
   const at = x.findIndex((c, index) => c !== y[index]);
   return at === -1 ? x.length - y.length : (x[at]!.codePointAt(0) ?? 0) - (y[at]?.codePointAt(0) ?? -1);
 };
@@ -91,7 +106,10 @@ function holds(row: CatalogueRow, node: Predicate, known: ReadonlySet<string>): 
 const OWN = ["creator", "origin", "price", "createdAt", "currency"];
 
 function knownFields(all: readonly CatalogueRow[]): Set<string> {
-  return new Set([...OWN, ...all.filter(({ deleted }) => !deleted).flatMap(({ attributes }) => Object.keys(attributes))]);
+  return new Set([
+    ...OWN,
+    ...all.filter(({ deleted }) => !deleted).flatMap(({ attributes }) => Object.keys(attributes)),
+  ]);
 }
 
 const columnsOf = (all: readonly CatalogueRow[]): CatalogueColumns => {
@@ -138,24 +156,35 @@ describe("filters", () => {
 
   it("come out of the cache as if compiled anew, while the catalogue changes under it", () => {
     fc.assert(
-      fc.property(rows, fc.array(rows, { maxLength: 3 }), fc.array(predicates, { minLength: 1, maxLength: 5 }), (first, deltas, asked) => {
-        const columns = columnsOf(first);
-        const cache = new FilterCache(4);
-        let revision = 400;
-        for (const delta of [[], ...deltas]) {
-          columns.apply(delta.map((row) => ({ ...row, revision: (revision += 1) })));
-          for (const predicate of asked) {
-            expect(numbersIn(cache.bitmap(order, columns, predicate))).toEqual(numbersIn(bitmapOf(order, columns, predicate)));
+      fc.property(
+        rows,
+        fc.array(rows, { maxLength: 3 }),
+        fc.array(predicates, { minLength: 1, maxLength: 5 }),
+        (first, deltas, asked) => {
+          const columns = columnsOf(first);
+          const cache = new FilterCache(4);
+          let revision = 400;
+          for (const delta of [[], ...deltas]) {
+            columns.apply(delta.map((row) => ({ ...row, revision: (revision += 1) })));
+            for (const predicate of asked) {
+              expect(numbersIn(cache.bitmap(order, columns, predicate))).toEqual(
+                numbersIn(bitmapOf(order, columns, predicate)),
+              );
+            }
           }
-        }
-      }),
+        },
+      ),
       { numRuns: 150 },
     );
   });
 
   it("compare a few fields as the documentation says", () => {
     const columns = columnsOf([
-      rowOf(1, { priceMinor: 999, createdAt: Date.parse("2026-01-01T00:00:00Z"), attributes: { tags: ["a", "b"], season: "summer" } }),
+      rowOf(1, {
+        priceMinor: 999,
+        createdAt: Date.parse("2026-01-01T00:00:00Z"),
+        attributes: { tags: ["a", "b"], season: "summer" },
+      }),
       rowOf(2, { priceMinor: 1000, createdAt: Date.parse("2026-06-01T00:00:00Z"), attributes: { tags: ["b"] } }),
       rowOf(3, { attributes: { tags: [] } }),
     ]);
@@ -176,7 +205,9 @@ describe("filters", () => {
   it("report a field that no item has; it matches nothing, so its not matches everything", () => {
     const columns = columnsOf([rowOf(1, { attributes: { a: 1 } })]);
     const unknown: Predicate = { field: "b", op: "ne", value: 1 };
-    const predicate: Predicate = { and: [{ field: "a", op: "exists" }, { not: unknown }, { field: "price", op: "lt", value: 1 }] };
+    const predicate: Predicate = {
+      and: [{ field: "a", op: "exists" }, { not: unknown }, { field: "price", op: "lt", value: 1 }],
+    };
     expect(fieldsOf(predicate)).toEqual(["a", "b", "price"]);
     expect(unknownFields(columns, predicate)).toEqual(["b"]);
     expect([evaluate(columns, unknown)(1), evaluate(columns, { not: unknown })(1)]).toEqual([false, true]);
@@ -193,7 +224,9 @@ describe("filters", () => {
       return "accepted";
     };
     const a: Comparison = { field: "a", op: "eq", value: 1 };
-    expect(pointerOf({ and: [a, { or: [{ not: { field: "a", op: "in", value: 1 } }] }] })).toBe("/and/1/or/0/not/value");
+    expect(pointerOf({ and: [a, { or: [{ not: { field: "a", op: "in", value: 1 } }] }] })).toBe(
+      "/and/1/or/0/not/value",
+    );
     expect(pointerOf({ field: "a", op: "lt", value: true })).toBe("/value");
     expect(pointerOf({ field: "a", op: "gte", value: ["x"] })).toBe("/value");
     expect(pointerOf({ field: "a", op: "contains", value: ["x"] })).toBe("/value");
@@ -208,6 +241,15 @@ describe("filters", () => {
     const many = (count: number): Predicate => ({ and: Array.from({ length: count - 1 }, () => a) });
     expect([pointerOf(many(MAX_PREDICATE_NODES)), pointerOf(many(MAX_PREDICATE_NODES + 1))]).toEqual(["accepted", ""]);
     expect(() => new FilterCache().bitmap(order, columnsOf([]), nested(20))).toThrow(PredicateError);
+  });
+
+  it("change for every item when a field appears", () => {
+    const columns = columnsOf([rowOf(1)]);
+    const cache = new FilterCache();
+    const isMissing: Predicate = { field: "season", op: "exists", value: false };
+    expect(cache.bitmap(order, columns, isMissing).total).toBe(0);
+    columns.apply([rowOf(2, { attributes: { season: "summer" } })]);
+    expect(cache.bitmap(order, columns, isMissing).total).toBe(39);
   });
 
   it("are kept as bitmaps: the same one again, also for parts in another order, within a limit", () => {

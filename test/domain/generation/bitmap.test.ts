@@ -5,7 +5,9 @@ import { buildCodeOrder } from "../../../functions/domain/generation/code-order.
 
 /** Sizes around word boundaries. */
 const sizes = fc.oneof(fc.integer({ min: 0, max: 130 }), fc.constantFrom(31, 32, 33, 63, 64, 65, 1000));
-const sets = sizes.chain((size) => fc.tuple(fc.constant(size), fc.array(fc.nat(Math.max(0, size - 1)), { maxLength: 80 })));
+const sets = sizes.chain((size) =>
+  fc.tuple(fc.constant(size), fc.array(fc.nat(Math.max(0, size - 1)), { maxLength: 80 })),
+);
 const pairs = sizes.chain((size) => {
   const places = fc.array(fc.nat(Math.max(0, size - 1)), { maxLength: 80 });
   return fc.tuple(fc.constant(size), places, places);

@@ -5,13 +5,18 @@ import { buildCodeOrder } from "../../../functions/domain/generation/code-order.
 const catalogues = fc
   .record({
     levels: fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 2, maxLength: 3 }),
-    numbers: fc.array(fc.oneof(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 0, max: 4_000_000_000 })), { maxLength: 50 }),
+    numbers: fc.array(fc.oneof(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 0, max: 4_000_000_000 })), {
+      maxLength: 50,
+    }),
     seed: fc.array(fc.nat(255), { minLength: 150, maxLength: 150 }),
   })
   .map(({ levels, numbers, seed }) => ({
     levels,
     numbers: Uint32Array.from(numbers),
-    codes: Uint8Array.from({ length: numbers.length * levels.length }, (_, at) => seed[at]! % levels[at % levels.length]!),
+    codes: Uint8Array.from(
+      { length: numbers.length * levels.length },
+      (_, at) => seed[at]! % levels[at % levels.length]!,
+    ),
   }));
 
 /** (codes, number, row) of the rows that count, sorted by comparing. */
@@ -41,7 +46,9 @@ describe("code order", () => {
         const { order } = buildCodeOrder(levels, codes, numbers);
         const rows = sorted(levels, codes, numbers);
         const visit = (prefix: readonly number[]): void => {
-          const members = rows.flatMap(({ key }, place) => (prefix.every((code, at) => key[at] === code) ? [place] : []));
+          const members = rows.flatMap(({ key }, place) =>
+            prefix.every((code, at) => key[at] === code) ? [place] : [],
+          );
           const [from, to] = order.range(prefix);
           expect(to - from).toBe(members.length);
           if (members.length > 0) expect([from, to - 1]).toEqual([members[0], members.at(-1)]);

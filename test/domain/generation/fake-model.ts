@@ -122,7 +122,10 @@ export async function bruteForce({ model, legal, history, codesOf }: World, alph
     for (const [depth, code] of codes.entries()) {
       const prefix = Int32Array.from(codes.slice(0, depth));
       const row = depth === 0 ? logits : await network.step(depth + 1, h, prefix, 1);
-      const masses = Array.from(row, (logit, k) => members.filter((one) => codesOf(one)[depth] === k).length * Math.exp(logit));
+      const masses = Array.from(
+        row,
+        (logit, k) => members.filter((one) => codesOf(one)[depth] === k).length * Math.exp(logit),
+      );
       logProbability += Math.log(masses[code]! / sum(masses));
       members = members.filter((one) => codesOf(one)[depth] === code);
     }

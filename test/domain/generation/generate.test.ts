@@ -88,11 +88,11 @@ describe("generate", () => {
 });
 
 /** Six items, two levels; codes (0,0) (0,0) (0,1) (1,0) (1,1) (1,1) under the numbers 11..16. */
-function sixItems(network: DecodeNetwork, vectors = new Float32Array(6 * DIM)): GenerativeModel {
+function sixItems(network: DecodeNetwork, numbers = [11, 12, 13, 14, 15, 16]): GenerativeModel {
   const codes = Uint8Array.of(0, 0, 0, 0, 0, 1, 1, 0, 1, 1, 1, 1);
   return {
-    order: buildCodeOrder([2, 2], codes, Uint32Array.of(11, 12, 13, 14, 15, 16)).order,
-    vectors: floatVectors(vectors),
+    order: buildCodeOrder([2, 2], codes, Uint32Array.from(numbers)).order,
+    vectors: floatVectors(new Float32Array(6 * DIM)),
     network,
     scoring: { mode: "beam", alpha: 1, temperature: 1, beams: [2], leaves: 4, exactBelow: 0 },
     historyLength: 4,
@@ -114,9 +114,9 @@ describe("generate, by hand", () => {
   });
 
   it("breaks ties by item number", async () => {
-    const model = sixItems(flat);
-    const found = await generate(model, history, all, { count: 6, alpha: 0 });
-    expect(Array.from(found.places, (place) => model.order.numbers[place])).toEqual([11, 12, 13, 14, 15, 16]);
+    const model = sixItems(flat, [16, 15, 14, 13, 12, 11]); // against the order of places
+    const found = await generate(model, history, all, { count: 4, alpha: 0 });
+    expect(Array.from(found.places, (place) => model.order.numbers[place])).toEqual([11, 12, 13, 14]);
   });
 
   it("renormalises over what a filter leaves", async () => {
@@ -139,7 +139,10 @@ describe("generate, by hand", () => {
   });
 
   it("widens a beam that holds fewer than twice the items asked for", async () => {
-    const model = sixItems({ ...flat, encode: async () => ({ h: new Float32Array(DIM), logits: Float32Array.of(9, 0) }) });
+    const model = sixItems({
+      ...flat,
+      encode: async () => ({ h: new Float32Array(DIM), logits: Float32Array.of(9, 0) }),
+    });
     const narrow = { beams: [1], leaves: 1, alpha: 1 };
     expect((await generate(model, history, all, { count: 1, ...narrow })).places).toHaveLength(1);
     const found = await generate(model, history, all, { count: 3, ...narrow });
@@ -150,7 +153,10 @@ describe("generate, by hand", () => {
 
   it("still returns items that the network gives no probability at all", async () => {
     const never = Number.NEGATIVE_INFINITY;
-    const model = sixItems({ ...flat, encode: async () => ({ h: new Float32Array(DIM), logits: Float32Array.of(0, never) }) });
+    const model = sixItems({
+      ...flat,
+      encode: async () => ({ h: new Float32Array(DIM), logits: Float32Array.of(0, never) }),
+    });
     const found = await generate(model, history, all, { count: 6 });
     expect(found.places).toHaveLength(6);
     expect([...found.logProbability.subarray(3)]).toEqual([never, never, never]);
@@ -166,7 +172,8 @@ describe("generate, by hand", () => {
 
   it("refuses an empty history, a history of another size, options out of range, and numbers that are none", async () => {
     const model = sixItems(flat);
-    const run = (overrides: object, past = history): Promise<Candidates> => generate(model, past, all, { count: 2, ...overrides });
+    const run = (overrides: object, past = history): Promise<Candidates> =>
+      generate(model, past, all, { count: 2, ...overrides });
     await expect(run({}, { vectors: new Float32Array(0), length: 0 })).rejects.toThrow(RangeError);
     await expect(run({}, { vectors: new Float32Array(2), length: 1 })).rejects.toThrow(/2 values for 1 vectors of 3/);
     await expect(run({ alpha: 1.5 })).rejects.toThrow(/alpha/);

@@ -18,7 +18,9 @@ describe("nearestHistory", () => {
   });
 
   it("prefers the newer of equal entries", () => {
-    expect([...nearestHistory(vectors, places, Float32Array.from([...east, ...east, ...north]), 3).index]).toEqual([1, 2, -1]);
+    expect([...nearestHistory(vectors, places, Float32Array.from([...east, ...east, ...north]), 3).index]).toEqual([
+      1, 2, -1,
+    ]);
   });
 
   it("gives the zero vector no reason, and refuses a history of another size", () => {
@@ -31,8 +33,14 @@ describe("SimilarItems", () => {
   // 400 items on a circle; level 1 cuts it into 8 sectors
   const size = 400;
   const angle = (row: number): number => (2 * Math.PI * row) / size;
-  const codes = Uint8Array.from({ length: 2 * size }, (_, at) => (at % 2 === 0 ? Math.floor((at / 2 / size) * 8) : (at / 2) % 4));
-  const { order, rowOfPlace } = buildCodeOrder([8, 4], codes, Uint32Array.from({ length: size }, (_, row) => row + 1));
+  const codes = Uint8Array.from({ length: 2 * size }, (_, at) =>
+    at % 2 === 0 ? Math.floor((at / 2 / size) * 8) : (at / 2) % 4,
+  );
+  const { order, rowOfPlace } = buildCodeOrder(
+    [8, 4],
+    codes,
+    Uint32Array.from({ length: size }, (_, row) => row + 1),
+  );
   const values = Float32Array.from({ length: 2 * size }, (_, at) => {
     const row = rowOfPlace[at >>> 1]!;
     return (1 + (row % 3)) * (at % 2 === 0 ? Math.cos(angle(row)) : Math.sin(angle(row)));

@@ -37,9 +37,12 @@ describe("LogSumExp", () => {
 
   it("agrees with the plain formula where that does not overflow", () => {
     fc.assert(
-      fc.property(fc.array(fc.double({ min: -50, max: 50, noNaN: true }), { minLength: 1, maxLength: 20 }), (values) => {
-        expect(of(...values)).toBeCloseTo(Math.log(values.reduce((sum, x) => sum + Math.exp(x), 0)), 9);
-      }),
+      fc.property(
+        fc.array(fc.double({ min: -50, max: 50, noNaN: true }), { minLength: 1, maxLength: 20 }),
+        (values) => {
+          expect(of(...values)).toBeCloseTo(Math.log(values.reduce((sum, x) => sum + Math.exp(x), 0)), 9);
+        },
+      ),
     );
   });
 

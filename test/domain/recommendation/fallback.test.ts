@@ -20,7 +20,7 @@ it("is full while legal items exist, never repeats, never leaves the legal ones,
         const list = fallbackList({
           trending,
           popular,
-          largestNumber: 40,
+          newest: Array.from({ length: 40 }, (_, at) => 40 - at),
           isLegal: (number) => allowed.has(number),
           count,
         });
