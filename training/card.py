@@ -24,10 +24,8 @@ def model_card(
     rows: list[dict[str, Any]],
     evaluated: dict[str, Any],
     repeats: bool,
-    trunk_record: dict[str, Any],
-    decoder_record: dict[str, Any],
 ) -> str:
-    """Markdown."""
+    """Markdown; the same for the same run, so that the version of the artefact is, too."""
     plan, trunk = config.data, config.trunk
     if plan.split == "leave-one-out":
         how = "leave one out: each user's last event is the test, the one before it validation"
@@ -70,8 +68,7 @@ def model_card(
         "## Training",
         "",
         f"`python -m training.train --config {config.name}`, seed {config.seed}: dim {trunk.dim}, {trunk.layers} layers, {trunk.heads} heads, "
-        f"{len(trunk_record['epochs'])} epochs in {trunk_record['seconds']:.0f} s, decoder {len(decoder_record['epochs'])} epochs in "
-        f"{decoder_record['seconds']:.0f} s, codes {' x '.join(map(str, config.codes.levels))}.",
+        f"{trunk.epochs} epochs, decoder {config.decoder.epochs} epochs, codes {' x '.join(map(str, config.codes.levels))}.",
         "",
         "## Limits",
         "",

@@ -313,16 +313,7 @@ class Run:
         for int8 in (False, True):
             name = "artefact-int8" if int8 else "artefact-fp32"
             served = self.served(int8)
-            card = model_card(
-                self.config,
-                self.data,
-                self.split,
-                rows,
-                evaluated,
-                self.repeats,
-                self.trunk_record,
-                self.decoder_record,
-            )
+            card = model_card(self.config, self.data, self.split, rows, evaluated, self.repeats)
             manifest = export.write(
                 self.folder / name,
                 model=served,

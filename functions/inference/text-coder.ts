@@ -3,7 +3,7 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import { type CodedItem, quantise } from "../domain/artefact/coded-item.ts";
 import type { Manifest } from "../domain/artefact/manifest.ts";
 import { graphBytes } from "../domain/artefact/memory.ts";
-import { checkedBytes, graphOf, type ModelSource } from "./model-source.ts";
+import { ArtefactError, checkedBytes, graphOf, type ModelSource } from "./model-source.ts";
 import { createSession, floatsOf, floatTensor, integersOf, integerTensor, run, type Session } from "./runtime.ts";
 
 /** Texts a run: enough rows for the products to be fast, few enough that one run stays near a millisecond. */
@@ -83,6 +83,18 @@ function opened(manifest: Manifest, tokenizer: Tokenizer, sessions: { text: Sess
   };
 }
 
+/** @throws ArtefactError when the file is not a tokenizer in the Hugging Face format */
+function tokenizerOf(what: string, bytes: ArrayBuffer): Tokenizer {
+  try {
+    const tokenizer = new Tokenizer(JSON.parse(new TextDecoder().decode(bytes)) as object, {});
+    tokenizer.encode("a", { add_special_tokens: false });
+    return tokenizer;
+  } catch (error) {
+    const got = error instanceof Error ? error.message.slice(0, 200) : "something else";
+    throw new ArtefactError({ code: "tokenizer", what, expected: "a tokenizer in the tokenizers JSON format", got });
+  }
+}
+
 /** Opens the text side of a model: not on the path of a recommendation. @throws ArtefactError when a file is not what the manifest says. */
 export async function loadTextCoder(source: ModelSource): Promise<TextCoder> {
   const { manifest } = source;
@@ -90,7 +102,7 @@ export async function loadTextCoder(source: ModelSource): Promise<TextCoder> {
   const graphs = [graphOf(manifest, "text"), graphOf(manifest, "tokenizer")] as const;
   const text = await checkedBytes(source, graphs[0].file);
   const graph = await checkedBytes(source, graphs[1].file);
-  const tokenizer = new Tokenizer(JSON.parse(new TextDecoder().decode(vocabulary)) as object, {});
+  const tokenizer = tokenizerOf(manifest.textEncoder.tokenizer, vocabulary);
   const textSession = await createSession(text);
   try {
     const sessions = { text: textSession, tokenizer: await createSession(graph) };

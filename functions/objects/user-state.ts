@@ -8,6 +8,7 @@ import { eventRecord, listRecord, toLines, type LogRecord } from "../domain/hist
 import {
   DEFAULT_CONSENT,
   DEFAULT_CONTROLS,
+  PROFILE_ATTRIBUTES,
   type UserAttributes,
   type UserConsent,
   type UserControls,
@@ -64,6 +65,11 @@ export interface UserPatch {
   readonly controls?: { readonly [K in keyof UserControls]?: UserControls[K] | undefined } | undefined;
   readonly consent?: { readonly [K in keyof UserConsent]?: UserConsent[K] | undefined } | undefined;
 }
+
+export type PatchOutcome =
+  | { readonly kind: "done" }
+  | { readonly kind: "unknown-user" }
+  | { readonly kind: "too-many-attributes"; readonly count: number };
 
 /** From acceptance to delivery: long enough to gather a burst, short enough for counters to feel live. */
 const DELIVER_AFTER_MS = 300;
@@ -163,22 +169,21 @@ export class UserState extends DurableObject<Env> {
     });
   }
 
-  /** Changes what is named and keeps the rest. False: there is no such user. */
-  async patchProfile(patch: UserPatch): Promise<boolean> {
-    if (tables.stateOf(this.#sql) !== "live") return false;
+  /** Changes what is named and keeps the rest; nothing when the whole would hold more attributes than a profile may. */
+  async patchProfile(patch: UserPatch): Promise<PatchOutcome> {
+    if (tables.stateOf(this.#sql) !== "live") return { kind: "unknown-user" };
+    const old = tables.readMeta(this.#sql);
+    const attributes = Object.entries({ ...old.attributes, ...patch.attributes }).filter(([, value]) => value !== null);
+    if (attributes.length > PROFILE_ATTRIBUTES) return { kind: "too-many-attributes", count: attributes.length };
     this.#recalled = undefined;
     this.ctx.storage.transactionSync(() => {
-      const old = tables.readMeta(this.#sql);
-      const attributes = Object.entries({ ...old.attributes, ...patch.attributes }).filter(
-        ([, value]) => value !== null,
-      );
       tables.writePreferences(this.#sql, {
         attributes: Object.fromEntries(attributes) as UserAttributes,
         controls: { ...old.controls, ...defined(patch.controls) },
         consent: { ...old.consent, ...defined(patch.consent) },
       });
     });
-    return true;
+    return { kind: "done" };
   }
 
   /**

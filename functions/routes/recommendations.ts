@@ -2,6 +2,7 @@
 import { Hono } from "hono";
 import { requireKind, resolveUser } from "../http/auth.ts";
 import { parseBody } from "../http/body.ts";
+import { checkFilterSize } from "../http/filter-size.ts";
 import { describe } from "../http/openapi.ts";
 import { ProblemError } from "../http/problem.ts";
 import { recommendForApp, type ListResult } from "../serving/recommend-for-app.ts";
@@ -24,6 +25,7 @@ const CACHE = { freshSeconds: 300, staleSeconds: 86_400 };
 export const recommendationsRoutes = new Hono<Bindings>();
 
 recommendationsRoutes.post("/recommendations", requireKind("secret", "publishable"), async (c) => {
+  await checkFilterSize(c);
   const body = await parseBody(c, RecommendationRequest);
   const userId = resolveUser(c, body.userId);
   if (userId === undefined && body.history === undefined && body.context?.seedItemIds === undefined) {
@@ -60,6 +62,7 @@ recommendationsRoutes.post("/recommendations", requireKind("secret", "publishabl
 });
 
 recommendationsRoutes.post("/similar", requireKind("secret", "publishable"), async (c) => {
+  await checkFilterSize(c);
   const body = await parseBody(c, SimilarRequest);
   const requestId = body.requestId ?? c.get("requestId");
   const result = await similarForApp(c.env, {
@@ -77,6 +80,7 @@ recommendationsRoutes.post("/similar", requireKind("secret", "publishable"), asy
 });
 
 recommendationsRoutes.post("/rank", requireKind("secret", "publishable"), async (c) => {
+  await checkFilterSize(c);
   const body = await parseBody(c, RankRequest);
   const requestId = body.requestId ?? c.get("requestId");
   const result = await recommendForApp(c.env, {

@@ -8,7 +8,8 @@ import { idempotent } from "../http/idempotency.ts";
 import { describe, WarningSchema } from "../http/openapi.ts";
 import { ProblemError } from "../http/problem.ts";
 import { eraseUser } from "../jobs/erase-user.ts";
-import type { UserProfile } from "../objects/user-state.ts";
+import { PROFILE_ATTRIBUTES } from "../domain/history/preferences.ts";
+import type { PatchOutcome, UserProfile } from "../objects/user-state.ts";
 import { hydrate } from "../store/items.ts";
 import { userStub } from "../store/subjects.ts";
 
@@ -130,7 +131,13 @@ export const usersRoutes = new Hono<Bindings>()
     const patch = await parseBody(c, UserPatch);
     const { app } = c.get("credential");
     const stub = await userStub(c.env, app, userId);
-    if (!(await stub.patchProfile(patch))) throw unknownUser();
+    const outcome: PatchOutcome = await stub.patchProfile(patch);
+    if (outcome.kind === "unknown-user") throw unknownUser();
+    if (outcome.kind === "too-many-attributes") {
+      const detail = `the profile would hold ${outcome.count} attributes, at most ${PROFILE_ATTRIBUTES} are allowed`;
+      const errors = [{ pointer: "/attributes", code: "too_many", detail }];
+      throw new ProblemError("invalid_request", "The profile would grow too large", { errors });
+    }
     const profile = (await stub.profile()) as UserProfile | undefined;
     if (profile === undefined) throw unknownUser();
     return c.json({ ...(await userJson(c.env, app, userId, profile)), warnings: c.get("warnings") });

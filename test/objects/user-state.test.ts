@@ -27,7 +27,7 @@ describe("reading", () => {
     const { stub } = await newUser(await newApp());
     expect(await stub.recall()).toMatchObject({ exists: false, erased: false, subject: "", events: [] });
     expect(await stub.profile()).toBeUndefined();
-    expect(await stub.patchProfile({ consent: { training: false } })).toBe(false);
+    expect(await stub.patchProfile({ consent: { training: false } })).toMatchObject({ kind: "unknown-user" });
     await stub.tend(NOW);
     expect(await storedText(stub)).toBe("{}");
   });
@@ -289,7 +289,11 @@ describe("consent", () => {
         attributes: { region: "north", age: 30 },
       }),
     ).toBe(true);
-    expect(await stub.patchProfile({ controls: { lessMachineMade: true }, attributes: { age: null } })).toBe(true);
+    expect(await stub.patchProfile({ controls: { lessMachineMade: true }, attributes: { age: null } })).toMatchObject({
+      kind: "done",
+    });
+    const many = Object.fromEntries(Array.from({ length: 257 }, (_, at) => [`a${at}`, at]));
+    expect(await stub.patchProfile({ attributes: many })).toMatchObject({ kind: "too-many-attributes" });
     await stub.record(recordInput(app, object, [event()]));
     await stub.tend(NOW);
     expect((await stub.recall()).consent).toEqual({
@@ -321,7 +325,7 @@ describe("erasure of the object", () => {
     ]);
     await stub.tend(NOW + DAY);
     expect(await stub.recall()).toMatchObject({ exists: false, erased: true, subject: "", events: [] });
-    expect(await stub.patchProfile({ consent: { training: true } })).toBe(false);
+    expect(await stub.patchProfile({ consent: { training: true } })).toMatchObject({ kind: "unknown-user" });
     expect(JSON.parse(await storedText(stub))).toEqual({ tombstone: [{ erased_at: NOW + MINUTE }] });
     expect(await runInDurableObject(stub, (_instance, state) => state.storage.getAlarm())).toBeNull();
   });

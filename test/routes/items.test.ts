@@ -226,7 +226,10 @@ describe("POST /v1/items/batch", () => {
       await call("POST", "/v1/items/batch", { items: [".", "..", "..."].map((id) => ({ id, title: "t" })) }),
     );
     expect(results.map(({ status }) => status)).toEqual(["rejected", "rejected", "created"]);
-    expect(results[1]!.errors![0]).toMatchObject({ pointer: "/items/1/id", detail: expect.stringMatching(/dot segment/) });
+    expect(results[1]!.errors![0]).toMatchObject({
+      pointer: "/items/1/id",
+      detail: expect.stringMatching(/dot segment/),
+    });
   });
 
   it("refuses an envelope that is none", async () => {

@@ -256,6 +256,13 @@ describe("who may ask, and for what", () => {
     expect(idsOf(await recommend(app, { userId: "u" }))).toEqual(["a1", "a0"]);
   });
 
+  it("refuses a filter of ten thousand nodes at once", async () => {
+    const app = await makeApp();
+    const leaf = { field: "colour", op: "eq", value: "red" };
+    const answer = await recommend(app, { userId: "u", filter: { or: Array.from({ length: 10_000 }, () => leaf) } });
+    expect(answer).toMatchObject({ status: 400, errors: [{ pointer: "/filter", code: "invalid_filter" }] });
+  });
+
   it.each([
     [{ userId: "u", count: 0 }, "/count"],
     [{ userId: "u", count: 101 }, "/count"],

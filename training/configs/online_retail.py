@@ -32,7 +32,7 @@ CONFIG = Config(
         average=0.999,
         targets_per_step=2048,
         buckets=(16,),
-        epochs=20,
+        epochs=10,
         validate_every=5,
         validation_users=4000,
     ),
@@ -50,7 +50,7 @@ CONFIG = Config(
         average=0.999,
         targets_per_step=2048,
         buckets=(16,),
-        epochs=20,
+        epochs=10,
     ),
     output=None,
 )

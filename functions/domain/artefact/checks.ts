@@ -17,6 +17,7 @@ export type RefusalCode =
   | "codes" // a code is not below its level's size, or a leaf is larger than leafMax
   | "items" // items.txt does not list `count` distinct ids
   | "scoring"
+  | "tokenizer" // text.json is not a tokenizer
   | "rows" // too few rows resolve to items of the app
   | "parity" // the served graphs do not reproduce the trainer's figures
   | "memory"; // larger than an isolate's budget

@@ -30,9 +30,7 @@ export class ShowablePlaces {
   }
 
   #showable(columns: CatalogueColumns): PlaceBitmap {
-    const bitmap = PlaceBitmap.none(this.#order.size);
     const { numbers } = this.#order;
-    for (let place = 0; place < numbers.length; place += 1) if (columns.isShowable(numbers[place]!)) bitmap.set(place);
-    return bitmap.countsDone();
+    return PlaceBitmap.where(this.#order.size, (place) => columns.isShowable(numbers[place]!)).countsDone();
   }
 }

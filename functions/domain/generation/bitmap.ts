@@ -37,6 +37,18 @@ export class PlaceBitmap implements LegalPlaces {
     return bitmap;
   }
 
+  /** The places that pass a test. */
+  static where(size: number, isSet: (place: number) => boolean): PlaceBitmap {
+    const bitmap = PlaceBitmap.none(size);
+    for (let place = 0, at = 0; place < size; at += 1) {
+      const end = Math.min(place + 32, size);
+      let word = 0;
+      for (let bit = 1; place < end; place += 1, bit <<= 1) if (isSet(place)) word |= bit;
+      bitmap.words[at] = word;
+    }
+    return bitmap;
+  }
+
   /** Copies 32-bit words, place 0 in the lowest bit of the first. @throws RangeError when there are fewer than size bits. */
   static fromWords(size: number, words: Uint32Array | Int32Array): PlaceBitmap {
     const bitmap = PlaceBitmap.none(size);

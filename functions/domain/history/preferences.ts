@@ -30,3 +30,6 @@ export const DEFAULT_CONTROLS: UserControls = { lessMachineMade: false, moreTopi
 
 export type AttributeScalar = string | number | boolean;
 export type UserAttributes = Readonly<Record<string, AttributeScalar>>;
+
+/** Attributes that a profile holds in all: they are one row of the user's object, which is at most 2 MB. */
+export const PROFILE_ATTRIBUTES = 256;

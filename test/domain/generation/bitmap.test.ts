@@ -32,6 +32,7 @@ describe("PlaceBitmap", () => {
         const inside = set.filter((place) => place >= from && place < to);
         expect(listOf(bitmap)).toEqual(set);
         expect(bitmap.total).toBe(set.length);
+        expect([...PlaceBitmap.where(size, (place) => set.includes(place)).words]).toEqual([...bitmap.words]);
         expect(bitmap.count(from, to)).toBe(inside.length);
         expect(bitmap.count(0, size)).toBe(set.length);
         expect(bitmap.next(from, to)).toBe(inside[0] ?? -1);
