@@ -288,7 +288,7 @@ describe("consent", () => {
         consent: { training: false, personalization: false },
         attributes: { region: "north", age: 30 },
       }),
-    ).toBe(true);
+    ).toMatchObject({ kind: "done" });
     expect(await stub.patchProfile({ controls: { lessMachineMade: true }, attributes: { age: null } })).toMatchObject({
       kind: "done",
     });
