@@ -130,13 +130,18 @@ def read_rows(path: Path) -> Iterator[dict[str, object]]:
 
 
 def _seconds(value: object, where: str) -> float:
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
         raise DataError(f"{where}: occurredAt {value!r} is not an RFC 3339 time") from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _field(row: dict[str, object], name: str, where: str) -> str:
+    value = row.get(name)
+    if value is None or value == "":
+        raise DataError(f"{where}: {name} is missing")
+    return str(value)
 
 
 def _find(folder: Path, stem: str) -> Path:
@@ -222,7 +227,7 @@ def _build(
 def read_folder(name: str, items_path: Path, events_path: Path, *, ordered_only: bool = False) -> Dataset:
     """Items and events in the import format. Event types other than the positive ones are left out."""
     items = []
-    for row in read_rows(items_path):
+    for number, row in enumerate(read_rows(items_path), 1):
         attributes = row.get("attributes") or {}
         if isinstance(attributes, str):
             try:
@@ -235,14 +240,13 @@ def read_folder(name: str, items_path: Path, events_path: Path, *, ordered_only:
             categories_of(attributes),
             str(row.get("text") or ""),
         )
-        items.append((str(row["id"]), text))
+        items.append((_field(row, "id", f"{items_path.name}: row {number}"), text))
     events = []
     for number, row in enumerate(read_rows(events_path), 1):
         if row.get("type") in POSITIVE_TYPES:
             where = f"{events_path.name}: row {number}"
-            events.append(
-                (str(row["userId"]), str(row["itemId"]), str(row["type"]), _seconds(row["occurredAt"], where))
-            )
+            user, item, when = (_field(row, name, where) for name in ("userId", "itemId", "occurredAt"))
+            events.append((user, item, str(row["type"]), _seconds(when, where)))
     return _build(name, items, events, ordered_only=ordered_only)
 
 

@@ -33,6 +33,12 @@ from training.serving import Served, decode_cases, overlap_with_exact, rank_in, 
 STAGES = ("trunk", "tokenize", "decoder", "sasrec", "baselines", "evaluate", "export")
 
 
+def remember_compilations() -> None:
+    """Compiled functions are kept in the cache folder: a second run of the same shapes starts at once."""
+    jax.config.update("jax_compilation_cache_dir", str(CACHE / "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
 class StageError(RuntimeError):
     """A stage was asked for before one that it needs."""
 
@@ -350,6 +356,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder for the int8 artefact, in place of the configuration's")
     parser.add_argument("--cache", type=Path, default=CACHE, help="cache folder, .cache by default")
     options = parser.parse_args(arguments)
+    remember_compilations()
     try:
         Run(configuration.load(options.config), options.cache, options.out).go(options.stage)
     except (ConfigError, DataError, StageError, export.ParityError) as error:

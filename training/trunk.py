@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,20 @@ def padded(cases: list[Case], length: int) -> tuple[np.ndarray, np.ndarray]:
     return items, last
 
 
+@partial(jax.jit, static_argnums=4)
+def _last_states(
+    backbone: model.Params, vectors: jax.Array, items: jax.Array, last: jax.Array, heads: int
+) -> jax.Array:
+    states = model.encode(backbone, vectors[items], heads)
+    return jnp.take_along_axis(states, last[:, None, None], axis=1)[:, 0]
+
+
 def hidden_states(params: model.Params, vectors: jax.Array, cases: list[Case], heads: int, length: int) -> np.ndarray:
     """h (cases, dim) of the last position, computed in blocks of similar length."""
     block = 512
+    backbone = {name: params[name] for name in ("pos", "norm_in", "layers", "norm_out")}
     order = np.argsort([len(case.history) for case in cases], kind="stable")
     result = np.empty((len(cases), vectors.shape[1]), np.float32)
-
-    @jax.jit
-    def run(items: jax.Array, last: jax.Array) -> jax.Array:
-        states = model.encode(params, vectors[items], heads)
-        return jnp.take_along_axis(states, last[:, None, None], axis=1)[:, 0]
 
     for start in range(0, len(order), block):
         chosen = order[start : start + block]
@@ -46,7 +51,9 @@ def hidden_states(params: model.Params, vectors: jax.Array, cases: list[Case], h
         width = min(length, 1 << max(2, (longest - 1).bit_length()))  # few shapes, few compilations
         items, last = padded([cases[i] for i in chosen], width)
         missing = block - len(chosen)
-        states = run(np.pad(items, ((0, missing), (0, 0))), np.pad(last, (0, missing)))
+        states = _last_states(
+            backbone, vectors, np.pad(items, ((0, missing), (0, 0))), np.pad(last, (0, missing)), heads
+        )
         result[chosen] = np.asarray(states)[: len(chosen)]
     return result
 

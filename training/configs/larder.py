@@ -7,7 +7,7 @@ mostly follows what was shown. All items are ranked; repeats are part of the wor
 
 Wall time from nothing: about 3 minutes on two idle cores of an AMD EPYC (5 minutes of processor time in all).
 Expected, test, seed 0, NDCG@10 with earlier items: served .073, item-kNN .057, popularity .013; served minus item-kNN
-+.016 [+.010, +.023]. The figures move by about .002 with the world's seed and the training seed.
++.016 [+.009, +.023]. The figures move by about .002 with the world's seed and the training seed.
 """
 
 from training.config import Codes, Config, Data, Decoder, Sasrec, Serve, Trunk

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from training import config
-from training.train import Run
+from training.train import Run, remember_compilations
+
+remember_compilations()
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,8 @@ def test_jsonl_and_parquet_give_the_same_data_as_csv(tmp_path: Path) -> None:
     ("items", "events", "message"),
     [
         ("a,A,,,,,,,\n", event("u", "a", "cook", "yesterday"), "occurredAt 'yesterday' is not an RFC 3339 time"),
+        ("a,A,,,,,,,\n", event("u", "", "cook", "2026-01-01"), "events.csv: row 1: itemId is missing"),
+        (",A,,,,,,,\n", event("u", "a", "cook", "2026-01-01"), "items.csv: row 1: id is missing"),
         ("a,A,,,,,,,{\n", event("u", "a", "cook", "2026-01-01"), "attributes is not JSON"),
         ("a,A\n", event("u", "a", "cook", "2026-01-01"), "line 2 has a number of fields other than the header's"),
         ("a,A,,,,,,,\na,B,,,,,,,\n", event("u", "a", "cook", "2026-01-01"), "1 item ids occur more than once"),
