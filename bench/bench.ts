@@ -1,6 +1,6 @@
 /**
  * What every benchmark shares: arguments, the machine's description, medians and bootstrap intervals, a table on standard error, and
- * the result as one JSON object, last on standard output and in bench/results/<name>.json.
+ * the result as one JSON object, last on standard output and in bench/results/<name>.json (<name>-<dataset>.json where one was chosen).
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -77,7 +77,8 @@ export function startBench(
       if (args.write) {
         const folder = path.join(import.meta.dirname, "results");
         mkdirSync(folder, { recursive: true });
-        writeFileSync(path.join(folder, `${bench}.json`), `${JSON.stringify(result, null, 2)}\n`);
+        const name = args.dataset === undefined ? bench : `${bench}-${args.dataset}`;
+        writeFileSync(path.join(folder, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
       }
       process.stdout.write(`${JSON.stringify(result)}\n`);
     },

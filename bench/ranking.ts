@@ -182,6 +182,8 @@ const columns = new Map(
 const column = (model: string, metric: Metric) => columns.get(model)!.get(metric)!;
 
 const PAIRS = [
+  ["generator-int8", "popularity"],
+  ["generator-int8", "item-knn"],
   ["generator-int8", "sasrec-ce"],
   ["generator-int8", "generator-fp32"],
   ["generator-int8", "exact-scan"],

@@ -87,7 +87,7 @@ def item_knn(split: Split, items: int, repeats: bool) -> Ranked:
 
     for shrink in (0.0, 2.0, 10.0):
         similarity = pairs * norm[:, None] * norm[None] * (pairs / (pairs + shrink + 1e-9))
-        for decay in (0.5, 0.7, 0.85, 1.0):
+        for decay in (0.3, 0.5, 0.7, 0.85, 1.0):
             quality = _quality(_ranks(_sample(split.validation), scorer(similarity, decay)), repeats)
             if quality > best[0]:
                 best = (quality, shrink, decay)

@@ -173,7 +173,7 @@ def merge_engagements(columns: np.ndarray, time: np.ndarray, kinds: list[str]) -
     return np.array(merged, np.int32).reshape(-1, 3), np.array(moments)
 
 
-def _build(
+def build(
     name: str,
     items: list[tuple[str, str]],
     events: list[tuple[str, str, str, float]],
@@ -247,7 +247,7 @@ def read_folder(name: str, items_path: Path, events_path: Path, *, ordered_only:
             where = f"{events_path.name}: row {number}"
             user, item, when = (_field(row, name, where) for name in ("userId", "itemId", "occurredAt"))
             events.append((user, item, str(row["type"]), _seconds(when, where)))
-    return _build(name, items, events, ordered_only=ordered_only)
+    return build(name, items, events, ordered_only=ordered_only)
 
 
 def unpacked(pack: str) -> Path:
@@ -285,7 +285,7 @@ def _amazon(name: str, folder: Path) -> Dataset:
         user, *sequence = line.split()
         for place, item in enumerate(sequence, 1):
             events.append((user, item, "purchase", ORDER_ONLY_END - (len(sequence) - place) * DAY))
-    return _build(name, items, events, ordered_only=True)
+    return build(name, items, events, ordered_only=True)
 
 
 def _online_retail(name: str, folder: Path) -> Dataset:
@@ -294,7 +294,7 @@ def _online_retail(name: str, folder: Path) -> Dataset:
         (str(row["user_id"]), str(row["item_id"]), "purchase", _seconds(row["timestamp"], "interactions.csv"))
         for row in read_rows(folder / "interactions.csv")
     ]
-    return _build(name, items, events)
+    return build(name, items, events)
 
 
 def load(name: str, source: str) -> Dataset:

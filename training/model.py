@@ -16,12 +16,12 @@ Params = dict[str, Any]
 EPSILON = 1e-5  # of every layer norm, here and in the exported graphs
 
 
-def _normal(key: jax.Array, shape: tuple[int, ...], scale: float) -> jax.Array:
+def normal(key: jax.Array, shape: tuple[int, ...], scale: float) -> jax.Array:
     return scale * jax.random.normal(key, shape, jnp.float32)
 
 
 def _dense(key: jax.Array, wide: int, narrow: int, gain: float = 1.0) -> Params:
-    return {"w": _normal(key, (wide, narrow), gain / wide**0.5), "b": jnp.zeros(narrow, jnp.float32)}
+    return {"w": normal(key, (wide, narrow), gain / wide**0.5), "b": jnp.zeros(narrow, jnp.float32)}
 
 
 def _norm(dim: int) -> Params:
@@ -31,7 +31,7 @@ def _norm(dim: int) -> Params:
 def init_backbone(key: jax.Array, dim: int, layers: int, length: int) -> Params:
     keys = iter(jax.random.split(key, 1 + 4 * layers))
     return {
-        "pos": _normal(next(keys), (length, dim), 0.02),
+        "pos": normal(next(keys), (length, dim), 0.02),
         "norm_in": _norm(dim),
         "layers": [
             {
@@ -51,7 +51,7 @@ def init_backbone(key: jax.Array, dim: int, layers: int, length: int) -> Params:
 def init_text(key: jax.Array, vocabulary: int, text_dim: int, hidden: int, dim: int) -> Params:
     keys = jax.random.split(key, 3)
     return {
-        "table": _normal(keys[0], (vocabulary, text_dim), 0.1),
+        "table": normal(keys[0], (vocabulary, text_dim), 0.1),
         "norm": _norm(text_dim),
         "up": _dense(keys[1], text_dim, hidden),
         "down": _dense(keys[2], hidden, dim, 0.05),

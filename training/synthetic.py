@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.data import DAY, Dataset, _build, item_text
+from training.data import DAY, Dataset, build, item_text
 
 START = 1_700_000_000.0
 
@@ -32,4 +32,4 @@ def world(name: str, items: int = 240, users: int = 400, topics: int = 12, days:
             events.append(
                 (f"user-{user}", f"item-{follow[topic][place[topic]]}", "purchase", START + float(moment) * DAY)
             )
-    return _build(name, rows, events)
+    return build(name, rows, events)

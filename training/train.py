@@ -152,6 +152,10 @@ class Run:
     # stages, in order
 
     def run_trunk(self, quiet: bool = False) -> model.Params:
+        path = self.path("trunk")
+        if path.exists() and len(optimiser.read_note(path)["epochs"]) >= self.config.trunk.epochs and not quiet:
+            self.log("skipped: in the cache")
+            quiet = True
         params, _ = trunk.train(
             split=self.split,
             items=len(self.data.item_ids),
@@ -159,7 +163,7 @@ class Run:
             settings=self.config.trunk,
             length=self.config.data.history_length,
             seed=self.config.seed,
-            checkpoint=self.path("trunk"),
+            checkpoint=path,
             log=(lambda line: None) if quiet else self.log,
         )
         return params

@@ -87,7 +87,7 @@ def train(
     epochs = settings.epochs if epochs is None else epochs
     keys = jax.random.split(jax.random.key(seed), 4)
     params: model.Params = model.init_backbone(keys[0], settings.dim, settings.layers, length)
-    params["item"] = model._normal(keys[1], (items, settings.dim), 0.02)
+    params["item"] = model.normal(keys[1], (items, settings.dim), 0.02)
     if tokens is not None:
         frozen = np.issubdtype(tokens.dtype, np.floating)  # text vectors that something else made
         text_dim = tokens.shape[1] if frozen else settings.text_dim

@@ -2,7 +2,7 @@
  * What the home page shows: some users of the demo app with their histories and lists. Only where the local start has bound
  * `DEMO_APP_NAME` and `DEMO_USERS`; a deployed Worker binds neither, so no app's users are ever on a public page.
  */
-import { isPositive, type HistoryEvent } from "../domain/history/events.ts";
+import { mergeEngagements } from "../domain/history/engagements.ts";
 import { recommendForApp } from "./recommend-for-app.ts";
 import { hydrateRows } from "./hydration.ts";
 import { findAppByName } from "../store/apps.ts";
@@ -33,16 +33,6 @@ function bound(env: Env, name: string): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** Newest first; of what was done with one item only the last. */
-function newestOfEachItem(events: readonly HistoryEvent[]): HistoryEvent[] {
-  const met = new Set<number | null>();
-  return events.toReversed().filter(({ item, type, value }) => {
-    if (!isPositive(type, value) || met.has(item)) return false;
-    met.add(item);
-    return true;
-  });
-}
-
 async function homeUser(
   env: Env,
   app: number,
@@ -52,7 +42,7 @@ async function homeUser(
 ): Promise<{ user: HomeUser; modelVersion: string | null }> {
   const stub = await userStub(env, app, userId);
   const { events } = await stub.recall();
-  const newest = newestOfEachItem(events).slice(0, HISTORY_SHOWN);
+  const newest = mergeEngagements(events).toReversed().slice(0, HISTORY_SHOWN);
   const [{ rows }, result] = await Promise.all([
     hydrateRows(
       env,

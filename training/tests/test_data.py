@@ -99,7 +99,7 @@ def test_leave_one_out_keeps_targets_out_of_training_and_history() -> None:
         ("v", "i1", "purchase", 0.0),
         ("v", "i2", "purchase", 1.0),
     ]
-    split = data.leave_one_out(data._build("t", rows, events), length=5)
+    split = data.leave_one_out(data.build("t", rows, events), length=5)
     assert split.train[0].tolist() == list(range(8))
     assert (split.validation[0].history.tolist(), split.validation[0].target) == ([3, 4, 5, 6, 7], 8)
     assert (split.test[0].history.tolist(), split.test[0].target) == ([4, 5, 6, 7, 8], 9)
@@ -132,7 +132,7 @@ def test_events_of_the_targets_instant_are_not_history() -> None:
     rows = [(f"i{n}", "x") for n in range(9)]
     events = [("u", "i0", "purchase", 0.0)]
     events += [("u", f"i{n}", "purchase", 100 * data.DAY) for n in (1, 2, 3)]
-    split = data.by_time(data._build("t", rows, events), 5, validation_days=1, test_days=1, target_kinds=("purchase",))
+    split = data.by_time(data.build("t", rows, events), 5, validation_days=1, test_days=1, target_kinds=("purchase",))
     assert [case.history.tolist() for case in split.test] == [[0], [0], [0]]
 
 
@@ -140,14 +140,14 @@ def test_repeat_share_counts_items_a_user_already_had() -> None:
     rows = [("a", ""), ("b", "")]
     events = [("u", item, "cook", n * data.DAY) for n, item in enumerate(["a", "b", "a", "a", "b"])]
     events += [("u", "a", "view", 9 * data.DAY), ("u", "a", "view", 10 * data.DAY)]
-    assert data.repeat_share(data._build("t", rows, events), ("cook",)) == pytest.approx(0.75)
+    assert data.repeat_share(data.build("t", rows, events), ("cook",)) == pytest.approx(0.75)
 
 
 def test_events_of_one_engagement_become_one_with_the_strongest_type_and_the_first_time() -> None:
     rows = [("a", ""), ("b", "")]
     events = [("u", "a", "view", 0.0), ("u", "b", "view", 50.0), ("u", "a", "cook", 100.0), ("u", "a", "view", 200.0)]
     events += [("u", "a", "cook", 3 * data.DAY), ("v", "a", "save", 10.0)]
-    read = data._build("t", rows, events)
+    read = data.build("t", rows, events)
     kinds = [read.kinds[k] for k in read.kind]
     assert list(zip(read.user.tolist(), read.item.tolist(), kinds, read.time.tolist(), strict=True)) == [
         (0, 0, "cook", 0.0),

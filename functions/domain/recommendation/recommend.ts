@@ -5,6 +5,7 @@
 import { explore } from "../generation/exploration.ts";
 import { nearestHistory } from "../generation/explain.ts";
 import { generate } from "../generation/generate.ts";
+import { mergeEngagements } from "../history/engagements.ts";
 import { isPositive } from "../history/events.ts";
 import { fallbackList } from "./fallback.ts";
 import { excludedByHistory } from "./repeat.ts";
@@ -172,13 +173,12 @@ interface InputEvent {
   readonly place: number;
 }
 
-/** The newest positive events whose items the model has codes for, oldest first, at most `historyLength`. */
+/** The newest engagements with items that the model has codes for, oldest first, at most `historyLength`. */
 export function modelInput(model: ServedModel, history: readonly HistoryEvent[]): InputEvent[] {
   const input: InputEvent[] = [];
-  for (let at = history.length - 1; at >= 0 && input.length < model.historyLength; at -= 1) {
-    const event = history[at]!;
-    if (event.item === null || !isPositive(event.type, event.value)) continue;
-    const place = model.order.placeOf(event.item);
+  for (const event of mergeEngagements(history).reverse()) {
+    if (input.length === model.historyLength) break;
+    const place = event.item === null ? -1 : model.order.placeOf(event.item);
     if (place >= 0) input.push({ event, place });
   }
   return input.reverse();

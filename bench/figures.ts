@@ -1,0 +1,148 @@
+/**
+ * Puts the figures of bench/results/ between the markers of README.md, so that no figure there is typed by hand:
+ * `npm run bench:figures`. `--check` changes nothing and fails when README.md says something else.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+
+const ROOT = path.resolve(import.meta.dirname, "..");
+const README = path.join(ROOT, "README.md");
+const BEGIN = "<!-- figures:begin -->";
+const END = "<!-- figures:end -->";
+
+type Row = Readonly<Record<string, number | string | boolean | readonly number[] | Record<string, number>>>;
+
+interface Result {
+  readonly command: string;
+  readonly rows: readonly Row[];
+  readonly [field: string]: unknown;
+}
+
+function result(name: string): Result {
+  return JSON.parse(readFileSync(path.join(ROOT, "bench", "results", `${name}.json`), "utf8")) as Result;
+}
+
+function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [columns, columns.map((_, at) => (at === 0 ? "---" : "---:")), ...rows]
+    .map((row) => `| ${row.join(" | ")} |`)
+    .join("\n");
+}
+
+const fixed = (value: unknown, digits: number): string => Number(value).toFixed(digits);
+const NAMES: Readonly<Record<string, string>> = {
+  popularity: "popularity",
+  "item-knn": "item-kNN",
+  "sasrec-ce": "SASRec, full softmax",
+  "exact-scan": "item head, exact scan, fp32",
+  "generator-fp32": "generator, fp32",
+  "generator-int8": "**generator, int8, as served**",
+  "generator-alone": "generator alone (no item head when serving), int8",
+  "exact-scan-int8": "item head, exact scan, int8",
+};
+
+function ranking(dataset: string): string {
+  const { rows } = result(`ranking-${dataset}`);
+  const cells = rows.map((row) => {
+    const out = row["masked"] as Record<string, number>;
+    const kept = row["unmasked"] as Record<string, number>;
+    const figures = [out, kept].flatMap((of) =>
+      ["recall5", "ndcg5", "recall10", "ndcg10"].map((name) => fixed(of[name], 4)),
+    );
+    return [NAMES[String(row["model"])] ?? String(row["model"]), ...figures];
+  });
+  return table(["", "R@5", "N@5", "R@10", "N@10", "kept: R@5", "N@5", "R@10", "N@10"], cells);
+}
+
+interface Paired {
+  readonly a: string;
+  readonly b: string;
+  readonly metric: string;
+  readonly difference: number;
+  readonly interval: readonly [number, number];
+}
+
+function paired(dataset: string, b: string): string {
+  const all = result(`ranking-${dataset}`)["paired"] as readonly Paired[];
+  const found = all.find((one) => one.a === "generator-int8" && one.b === b && one.metric === "ndcg10");
+  if (found === undefined) return "not measured";
+  return `${fixed(found.difference, 4)} [${found.interval.map((bound) => fixed(bound, 4)).join(", ")}]`;
+}
+
+function latency(dataset: string): string {
+  const { rows } = result(`latency-${dataset}`);
+  const wanted = rows.filter((row) => Number(row["history"]) >= 20);
+  return table(
+    ["history", "beams", "generation p50, ms", "p99", "request above no-op p50, ms", "requests/s"],
+    wanted.map((row) => [
+      String(row["history"]),
+      String(row["beams"]),
+      fixed(row["generationP50"], 1),
+      fixed(row["generationP99"], 1),
+      fixed(row["aboveNoopP50"], 1),
+      fixed(row["requestsPerSecond"], 0),
+    ]),
+  );
+}
+
+function scale(): string {
+  return table(
+    [
+      "items",
+      "tables, MB",
+      "load, ms",
+      "filter (join of four), ms",
+      "decode p50, ms",
+      "isolate, MB",
+      "without item vectors",
+    ],
+    result("scale").rows.map((row) => [
+      Number(row["items"]).toLocaleString("en-US"),
+      fixed(Number(row["bytes"]) / 1e6, 1),
+      fixed(row["load"], 1),
+      fixed(row["filterJoin"], 2),
+      fixed(row["decodeP50"], 2),
+      fixed(Number(row["isolateBytes"]) / 1e6, 1),
+      fixed((Number(row["isolateBytes"]) - Number(row["vectorBytes"])) / 1e6, 1),
+    ]),
+  );
+}
+
+function figures(): string {
+  const cold = result("latency-beauty")["cold"] as { firstAnswer: number; runtimeReady: number };
+  const { cases, items } = result("ranking-beauty");
+  return `
+**Ranking, Amazon Beauty** (\`npm run bench:ranking -- --dataset beauty\`; test split, leave one out, all ${String(items)} items ranked for
+${String(cases)} users, one seed; left: the user's earlier items taken out of the ranking, right: kept). NDCG@10 of what is served minus SASRec's:
+${paired("beauty", "sasrec-ce")}; minus the fp32 generator's: ${paired("beauty", "generator-fp32")} (95 %, paired over users).
+
+${ranking("beauty")}
+
+**Ranking, Larder** (\`npm run bench:ranking -- --dataset larder\`; the last 14 days; repeats are part of this world, so look right). Served minus
+item-kNN: ${paired("larder", "item-knn")}; minus popularity: ${paired("larder", "popularity")}.
+
+${ranking("larder")}
+
+**Latency** in workerd, Beauty at d 128, 12,101 items (\`npm run bench:latency -- --dataset beauty\`). Generation is encode, decode, filter and re-score. A
+request is one object call beside it, rows from the isolate's cache. A cold isolate answers first after ${fixed(cold.firstAnswer, 0)} ms, of which the runtime takes
+${fixed(cold.runtimeReady, 0)}; a request with little time (\`timeoutMs\`) gets a labelled fallback meanwhile.
+
+${latency("beauty")}
+
+**Scale** (\`npm run bench:scale\`; one graph at d 64, two levels of 256, at every size).
+
+${scale()}
+`;
+}
+
+const text = readFileSync(README, "utf8");
+const [before, rest] = text.split(BEGIN) as [string, string];
+const after = rest.split(END)[1]!;
+const next = `${before}${BEGIN}${figures()}${END}${after}`;
+if (process.argv.includes("--check")) {
+  if (next !== text) {
+    console.error("README.md does not say what bench/results holds; run npm run bench:figures");
+    process.exitCode = 1;
+  }
+} else {
+  writeFileSync(README, next);
+}
