@@ -10,7 +10,7 @@ const README = path.join(ROOT, "README.md");
 const BEGIN = "<!-- figures:begin -->";
 const END = "<!-- figures:end -->";
 
-type Row = Readonly<Record<string, number | string | boolean | readonly number[] | Record<string, number>>>;
+type Row = Readonly<Record<string, unknown>>;
 
 interface Result {
   readonly command: string;
@@ -40,15 +40,19 @@ const NAMES: Readonly<Record<string, string>> = {
   "exact-scan-int8": "item head, exact scan, int8",
 };
 
+function named(model: unknown): string {
+  return typeof model === "string" ? (NAMES[model] ?? model) : "";
+}
+
 function ranking(dataset: string): string {
   const { rows } = result(`ranking-${dataset}`);
   const cells = rows.map((row) => {
     const out = row["masked"] as Record<string, number>;
     const kept = row["unmasked"] as Record<string, number>;
-    const figures = [out, kept].flatMap((of) =>
+    const measures = [out, kept].flatMap((of) =>
       ["recall5", "ndcg5", "recall10", "ndcg10"].map((name) => fixed(of[name], 4)),
     );
-    return [NAMES[String(row["model"])] ?? String(row["model"]), ...figures];
+    return [named(row["model"]), ...measures];
   });
   return table(["", "R@5", "N@5", "R@10", "N@10", "kept: R@5", "N@5", "R@10", "N@10"], cells);
 }
@@ -74,8 +78,8 @@ function latency(dataset: string): string {
   return table(
     ["history", "beams", "generation p50, ms", "p99", "request above no-op p50, ms", "requests/s"],
     wanted.map((row) => [
-      String(row["history"]),
-      String(row["beams"]),
+      fixed(row["history"], 0),
+      fixed(row["beams"], 0),
       fixed(row["generationP50"], 1),
       fixed(row["generationP99"], 1),
       fixed(row["aboveNoopP50"], 1),
@@ -111,8 +115,8 @@ function figures(): string {
   const cold = result("latency-beauty")["cold"] as { firstAnswer: number; runtimeReady: number };
   const { cases, items } = result("ranking-beauty");
   return `
-**Ranking, Amazon Beauty** (\`npm run bench:ranking -- --dataset beauty\`; test split, leave one out, all ${String(items)} items ranked for
-${String(cases)} users, one seed; left: the user's earlier items taken out of the ranking, right: kept). NDCG@10 of what is served minus SASRec's:
+**Ranking, Amazon Beauty** (\`npm run bench:ranking -- --dataset beauty\`; test split, leave one out, all ${fixed(items, 0)} items ranked for
+${fixed(cases, 0)} users, one seed; left: the user's earlier items taken out of the ranking, right: kept). NDCG@10 of what is served minus SASRec's:
 ${paired("beauty", "sasrec-ce")}; minus the fp32 generator's: ${paired("beauty", "generator-fp32")} (95 %, paired over users).
 
 ${ranking("beauty")}

@@ -1,4 +1,5 @@
 /** What the configuration must and must not hold. */
+import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, it } from "vitest";
@@ -27,4 +28,9 @@ it("pins every dependency exactly and keeps addresses out of the lock file", () 
   for (const [name, version] of Object.entries({ ...manifest["dependencies"], ...manifest["devDependencies"] }))
     expect(version, name).toMatch(/^\d+\.\d+\.\d+$/);
   expect(readFileSync(path.join(ROOT, "package-lock.json"), "utf8")).not.toMatch(/"resolved"/);
+});
+
+it("says in README.md what bench/results holds", () => {
+  const check = () => execFileSync(process.execPath, ["bench/figures.ts", "--check"], { cwd: ROOT, stdio: "pipe" });
+  expect(check).not.toThrow();
 });

@@ -174,7 +174,7 @@ interface InputEvent {
 }
 
 /** The newest engagements with items that the model has codes for, oldest first, at most `historyLength`. */
-export function modelInput(model: ServedModel, history: readonly HistoryEvent[]): InputEvent[] {
+function modelInput(model: ServedModel, history: readonly HistoryEvent[]): InputEvent[] {
   const input: InputEvent[] = [];
   for (const event of mergeEngagements(history).reverse()) {
     if (input.length === model.historyLength) break;
