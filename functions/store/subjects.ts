@@ -53,7 +53,7 @@ export async function userStub(env: Env, app: number, userId: string): Promise<D
 }
 
 export function userStubByName(env: Env, object: string): DurableObjectStub<UserState> {
-  return (env.USER_STATE as unknown as DurableObjectNamespace<UserState>).getByName(object);
+  return env.USER_STATE.getByName(object);
 }
 
 /** Shard of a subject (hex) among an app's log objects. */
@@ -62,5 +62,5 @@ export function shardOf(subject: string, shards: number): number {
 }
 
 export function logStub(env: Env, app: number, shard: number): DurableObjectStub<AppLog> {
-  return (env.APP_LOG as unknown as DurableObjectNamespace<AppLog>).getByName(`${app}:${shard}`);
+  return env.APP_LOG.getByName(`${app}:${shard}`);
 }
