@@ -171,17 +171,3 @@ export function bootstrapMean(values: readonly number[], seed = "bootstrap"): { 
   });
   return { mean: mean(values), interval: [percentile(means, 0.025), percentile(means, 0.975)] };
 }
-
-/** Mean of a - b over the same users, and its interval: each resample takes both values of a user. */
-export function pairedBootstrap(
-  a: readonly number[],
-  b: readonly number[],
-  seed = "bootstrap",
-): { difference: number; interval: Interval } {
-  if (a.length !== b.length) throw new RangeError(`${a.length} and ${b.length} values are not pairs`);
-  const { mean: difference, interval } = bootstrapMean(
-    a.map((value, at) => value - b[at]!),
-    seed,
-  );
-  return { difference, interval };
-}

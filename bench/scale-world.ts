@@ -6,7 +6,7 @@ import { CatalogueColumns, type CatalogueRow } from "../functions/domain/catalog
 import type { FilterCache, Predicate } from "../functions/domain/catalogue/predicate.ts";
 import { ShowablePlaces } from "../functions/domain/catalogue/showable.ts";
 import { withoutNumbers, type PlaceBitmap } from "../functions/domain/generation/bitmap.ts";
-import { buildCodeOrder, type CodeOrderTable } from "../functions/domain/generation/code-order.ts";
+import type { CodeOrderTable } from "../functions/domain/generation/code-order.ts";
 import { generate, type HistoryVectors } from "../functions/domain/generation/generate.ts";
 import { int8Vectors, type StoredVectors } from "../functions/inference/item-vectors.ts";
 import { decodeNetwork } from "../functions/inference/network.ts";
@@ -178,9 +178,4 @@ function leavesFor(order: CodeOrderTable): number {
   }
   sizes.sort((a, b) => a - b);
   return Math.min(MOST_LEAVES, Math.floor(LEAF_ITEMS / sizes[Math.floor(0.999 * (sizes.length - 1))]!));
-}
-
-export function orderOf(items: number): CodeOrderTable {
-  const { codes, numbers } = syntheticCodes(items);
-  return buildCodeOrder(LEVELS, codes, numbers).order;
 }

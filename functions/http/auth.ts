@@ -153,14 +153,6 @@ export function hasScope(c: Context<Bindings>, scope: Scope): boolean {
   return kind === "secret" && (scopes.length === 0 || scopes.includes(scope));
 }
 
-/** Lets only secret keys with the scope pass; 403 for others. */
-export function requireScope(scope: Scope): MiddlewareHandler<Bindings> {
-  return async (c, next) => {
-    if (!hasScope(c, scope)) throw new ProblemError("forbidden", `This needs a secret key with the scope ${scope}`);
-    await next();
-  };
-}
-
 /**
  * The user a request is about: of a publishable key the bearer of the user token, of a secret key `userId` or, without one, the
  * token's user. Undefined: nobody in particular. @throws ProblemError forbidden where a phone names somebody else

@@ -132,7 +132,4 @@ export const RecommendationAnswer = z
   })
   .meta({ id: "Recommendations" });
 
-export type RecommendationBody = z.infer<typeof RecommendationRequest>;
-export type SimilarBody = z.infer<typeof SimilarRequest>;
-export type RankBody = z.infer<typeof RankRequest>;
 export type Answer = z.infer<typeof RecommendationAnswer>;

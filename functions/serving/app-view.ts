@@ -9,9 +9,8 @@ import { ProblemError } from "../http/problem.ts";
 import { MODEL_BUDGET_BYTES } from "../domain/artefact/memory.ts";
 import { ModelCache, type Lease } from "../inference/budget.ts";
 import { findApp, type AppRow } from "../store/apps.ts";
-import { readDelta, DELTA_PAGE_ROWS } from "../store/items.ts";
 import { servingModel } from "../store/models.ts";
-import { readCatalogue } from "../store/snapshots.ts";
+import { readCatalogue, refreshCatalogue } from "../store/snapshots.ts";
 import { forgetRows } from "./hydration.ts";
 import { loadAppModel, type AppModel } from "./served-model.ts";
 import type { CatalogueColumns } from "../domain/catalogue/columns.ts";
@@ -101,19 +100,12 @@ class AppView {
     if (row === undefined) throw new ProblemError("not_found", "This app was deleted");
     const isSameNumbering = this.#row?.epoch === row.epoch;
     if (this.#columns === undefined || !isSameNumbering) this.#columns = await readCatalogue(env, this.#app);
-    else if (row.revision > this.#columns.revision) await this.#applyDelta(env, this.#columns);
+    else if (row.revision > this.#columns.revision) {
+      await refreshCatalogue(env.DB, this.#app, this.#columns, (rows) => forgetRows(this.#app, rows));
+    }
     this.#row = row;
     await this.#renewModel(env, row, now);
     this.#renewedAt = now;
-  }
-
-  async #applyDelta(env: Env, columns: CatalogueColumns): Promise<void> {
-    for (;;) {
-      const page = await readDelta(env.DB, this.#app, columns.revision, columns.lastNumber);
-      columns.apply(page);
-      forgetRows(this.#app, page);
-      if (page.length < DELTA_PAGE_ROWS) return;
-    }
   }
 
   /** Loads what was promoted before it answers, and brings new codes into what is there. */

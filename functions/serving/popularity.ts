@@ -2,7 +2,7 @@
 import { waitUntil } from "cloudflare:workers";
 import { LRUCache } from "lru-cache";
 import { describeError, log } from "../http/log.ts";
-import { logStub } from "../store/subjects.ts";
+import { appPopularity } from "../store/log.ts";
 import type { Weighted } from "../domain/recommendation/fallback.ts";
 
 export interface Popularity {
@@ -26,7 +26,7 @@ const kept = new LRUCache<number, Kept>({ max: 200 }); // may vanish with the is
 export async function popularity(env: Env, app: number, shards: number, now: number): Promise<Popularity> {
   const entry = kept.get(app);
   if (entry === undefined) {
-    const value = await read(env, app, shards, now).catch((error: unknown) => {
+    const value = await appPopularity(env, app, shards, now).catch((error: unknown) => {
       log("warn", "popularity_failed", { app, error: describeError(error) });
       return undefined;
     });
@@ -37,7 +37,7 @@ export async function popularity(env: Env, app: number, shards: number, now: num
   if (now - entry.at >= FRESH_MS && !entry.renewing) {
     entry.renewing = true;
     waitUntil(
-      read(env, app, shards, now).then(
+      appPopularity(env, app, shards, now).then(
         (value) => kept.set(app, { value, at: now, renewing: false }),
         (error: unknown) => {
           entry.renewing = false;
@@ -47,20 +47,4 @@ export async function popularity(env: Env, app: number, shards: number, now: num
     );
   }
   return entry.value;
-}
-
-async function read(env: Env, app: number, shards: number, now: number): Promise<Popularity> {
-  const parts = await Promise.all(Array.from({ length: shards }, (_, shard) => logStub(env, app, shard).popular(now)));
-  const lists = (pick: "popular" | "trending"): Weighted[] => {
-    return parts.map((part) => part[pick].map(([number, weight]) => [number!, weight!] as const)); // tuples lose their type on the way
-  };
-  return { popular: summed(lists("popular")), trending: summed(lists("trending")) };
-}
-
-/** Weights of the shards added up, best first; equal weights by item number. */
-function summed(lists: readonly Weighted[]): Weighted {
-  if (lists.length === 1) return lists[0]!;
-  const sums = new Map<number, number>();
-  for (const list of lists) for (const [number, weight] of list) sums.set(number, (sums.get(number) ?? 0) + weight);
-  return [...sums].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
 }

@@ -148,8 +148,7 @@ export interface Popularity {
 const POPULAR_ITEMS = 500;
 
 /** Popular and trending of an app, over all its shards: the 500 best of each. */
-export async function appPopularity(env: Env, app: number, now: number): Promise<Popularity> {
-  const shards = await logShards(env, app);
+export async function appPopularity(env: Env, app: number, shards: number, now: number): Promise<Popularity> {
   const asked = Array.from({ length: shards }, (_, shard) => logStub(env, app, shard).popular(now));
   const parts = (await Promise.all(asked)) as unknown as Popularity[]; // the stub's type forgets that pairs are pairs
   if (parts.length === 1) return parts[0]!;

@@ -3,7 +3,7 @@
  * A snapshot is the one before it and the delta since: the columns know the revision and number up to which they are whole, so a
  * long delta may be taken in several steps. An isolate reads the snapshot and replays what came after.
  */
-import { CatalogueColumns } from "../domain/catalogue/columns.ts";
+import { CatalogueColumns, type CatalogueRow } from "../domain/catalogue/columns.ts";
 import { decodeSnapshot, encodeSnapshot } from "../domain/catalogue/snapshot.ts";
 import { type Database, DELTA_PAGE_ROWS, readDelta } from "./items.ts";
 
@@ -48,7 +48,7 @@ export async function writeSnapshot(env: Env, app: number): Promise<SnapshotResu
     before.step >= STEPS_BETWEEN_REBUILDS &&
     pointer.nextNumber < PAGES_A_STEP * DELTA_PAGE_ROWS;
   const columns = isRebuild ? new CatalogueColumns() : (before?.columns ?? new CatalogueColumns());
-  const { rows, isComplete } = await applyDelta(env.DB, app, columns, PAGES_A_STEP);
+  const { rows, isComplete } = await applyDelta(env.DB, app, columns, { pages: PAGES_A_STEP });
   if (rows === 0) return { written: false, revision: columns.revision, isComplete };
 
   const bytes = encodeSnapshot(columns);
@@ -71,21 +71,27 @@ export async function readCatalogue(env: Env, app: number): Promise<CatalogueCol
   return columns;
 }
 
-/** Applies everything written since; gives the number of rows. The columns stay whole when it fails half-way. */
-export async function refreshCatalogue(db: Database, app: number, columns: CatalogueColumns): Promise<number> {
-  return (await applyDelta(db, app, columns, Number.POSITIVE_INFINITY)).rows;
+/** Applies everything written since and tells each page of it. The columns stay whole when it fails half-way. */
+export async function refreshCatalogue(
+  db: Database,
+  app: number,
+  columns: CatalogueColumns,
+  onRows: (rows: readonly CatalogueRow[]) => void = () => {},
+): Promise<number> {
+  return (await applyDelta(db, app, columns, { pages: Number.POSITIVE_INFINITY, onRows })).rows;
 }
 
 async function applyDelta(
   db: Database,
   app: number,
   columns: CatalogueColumns,
-  pages: number,
+  options: { readonly pages: number; readonly onRows?: (rows: readonly CatalogueRow[]) => void },
 ): Promise<{ rows: number; isComplete: boolean }> {
   let rows = 0;
-  for (let page = 0; page < pages; page++) {
+  for (let page = 0; page < options.pages; page++) {
     const delta = await readDelta(db, app, columns.revision, columns.lastNumber, DELTA_PAGE_ROWS);
     columns.apply(delta);
+    options.onRows?.(delta);
     rows += delta.length;
     if (delta.length < DELTA_PAGE_ROWS) return { rows, isComplete: true };
   }

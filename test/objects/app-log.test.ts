@@ -74,7 +74,7 @@ describe("taking chunks", () => {
 
   it("stores nothing when it is only asked", async () => {
     const app = await newApp();
-    expect(await appPopularity(env, app, NOW)).toMatchObject({ popular: [], trending: [] });
+    expect(await appPopularity(env, app, 1, NOW)).toMatchObject({ popular: [], trending: [] });
     await logStub(env, app, 0).tend(NOW);
     expect(await storedText(logStub(env, app, 0))).toBe("{}");
   });
@@ -88,7 +88,7 @@ describe("popular and trending", () => {
     }));
     const fresh = chunkOf(A, 31, [2, 2, 2, 3], { type: "save", occurredAt: NOW - DAY });
     await logStub(env, app, 0).take(takeInput(app, A, [...old, fresh]));
-    const { popular, trending } = await appPopularity(env, app, NOW);
+    const { popular, trending } = await appPopularity(env, app, 1, NOW);
     expect(popular.map(([item]) => item)).toEqual([1, 2, 3]);
     expect(trending.map(([item]) => item)).toEqual([2, 3]);
     expect(popular[1]![1]).toBeCloseTo(9 * 2 ** (-1 / 180), 6); // 3 saves of weight 3, a day old

@@ -20,8 +20,7 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   hide: -5,
 };
 
-/** Types named in the interface; an app may send others, which count as positive with weight 2. */
-export const KNOWN_TYPES: readonly string[] = Object.keys(WEIGHTS);
+/** Of types that are not named above: an app's own ones count as positive. */
 const CUSTOM_WEIGHT = 2;
 
 /** Ratings are on a scale of 1 to 5: from 4 on they are positive, up to 2 negative. */
