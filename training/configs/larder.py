@@ -1,6 +1,6 @@
 """Does a model that trains in minutes beat popularity and item-kNN on the demo world's last 14 days?
 
-    npm run demo:generate && npm run train:larder
+    npm run train:larder
 
 Targets are what a person decides (save, cook, like, purchase); a view is input only: it says what was looked at, and it
 mostly follows what was shown. All items are ranked; repeats are part of the world, so the user's earlier items stay in.
