@@ -24,8 +24,18 @@ import type { AppRow } from "../store/apps.ts";
 const scopeNames = Object.keys(SCOPES) as [keyof typeof SCOPES, ...(keyof typeof SCOPES)[]];
 const time = z.string().meta({ format: "date-time" });
 
-const NewApp = z.strictObject({ name: z.string().trim().min(1).max(100) }).meta({ id: "NewApp" });
-const App = z.object({ id: z.string(), name: z.string(), createdAt: time }).meta({ id: "App" });
+const Consistency = z
+  .enum(["bounded", "strict"])
+  .meta({
+    description:
+      "What requests of the app that say nothing else get: lists within two seconds of a write, or exact ones",
+  });
+const NewApp = z
+  .strictObject({ name: z.string().trim().min(1).max(100), consistency: Consistency.default("bounded") })
+  .meta({ id: "NewApp" });
+const App = z
+  .object({ id: z.string(), name: z.string(), createdAt: time, consistency: Consistency })
+  .meta({ id: "App" });
 const MintedKey = z.object({ id: z.string(), kind: z.string(), key: z.string() }).meta({
   id: "MintedKey",
   description: "`key` is shown once. Of a user token secret it is the HS256 secret, `id` its kid",
@@ -104,12 +114,12 @@ describe({
   example: { name: "Larder" },
 });
 appsRoutes.post("/apps", operator, idempotent, async (c) => {
-  const { name } = await parseBody(c, NewApp);
+  const { name, consistency } = await parseBody(c, NewApp);
   const now = c.get("clock").now();
   const id = mintAppId(randomBytes);
   const [secret, publishable] = [mintKey("secret", randomBytes), mintKey("publishable", randomBytes)];
   const body = JSON.stringify({ app: { id, name }, keys: { secret: secret.key, publishable: publishable.key } });
-  const statements = [insertApp(c.env, { id, name, now })];
+  const statements = [insertApp(c.env, { id, name, consistency, now })];
   for (const [kind, minted] of [
     ["secret", secret],
     ["publishable", publishable],
@@ -133,7 +143,8 @@ describe({
 });
 appsRoutes.get("/apps/:id", operator, async (c) => {
   const app = await appOf(c, c.req.param("id"));
-  return c.json({ id: app.id, name: app.name, createdAt: new Date(app.createdAt).toISOString() });
+  const { id, name, consistency, createdAt } = app;
+  return c.json({ id, name, consistency, createdAt: new Date(createdAt).toISOString() });
 });
 
 describe({

@@ -33,6 +33,8 @@ const models = new ModelCache<AppModel>(MODEL_BUDGET_BYTES, (error) => {
 export interface OpenView {
   readonly row: AppRow;
   readonly columns: CatalogueColumns;
+  /** Whether rows are read from the primary database too. */
+  readonly isStrict: boolean;
   readonly model: AppModel | null;
   /** Why there is no model. */
   readonly modelAbsence: string | null;
@@ -40,8 +42,8 @@ export interface OpenView {
 }
 
 export interface OpenOptions {
-  /** Wait for the primary database, and see every write before this request. */
-  readonly strict: boolean;
+  /** Wait for the primary database, and see every write before this request. Undefined: as the app is set. */
+  readonly strict: boolean | undefined;
   readonly now: number;
   /** False: the request has no time left for a model. */
   readonly withModel: boolean;
@@ -64,8 +66,8 @@ class AppView {
   }
 
   async open(env: Env, options: OpenOptions): Promise<OpenView> {
-    const { strict, now } = options;
-    if (strict) {
+    const { now } = options;
+    if (options.strict ?? this.#row?.consistency === "strict") {
       // one that is under way may have read before the write that this request must see
       await this.#renewing?.catch(() => undefined);
       await this.#renew(env, now);
@@ -82,6 +84,7 @@ class AppView {
     return {
       row: this.#row!,
       columns: this.#columns!,
+      isStrict: options.strict ?? this.#row!.consistency === "strict",
       model: lease?.value ?? null,
       modelAbsence: absence,
       release: () => lease?.release(),

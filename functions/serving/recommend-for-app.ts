@@ -109,7 +109,7 @@ async function makeList(
   const { app, now } = query;
   if (query.filter !== undefined) checkFilter(query.filter);
   const [view, recalled, key] = await Promise.all([
-    openView(env, app, { strict: query.consistency === "strict", now, ...options }),
+    openView(env, app, { strict: strictness(query.consistency), now, ...options }),
     recall(env, app, query.userId),
     appTokenKey(env, app),
   ]);
@@ -170,6 +170,11 @@ async function makeList(
   }
 }
 
+/** A request's word on consistency; undefined where it has none. */
+export function strictness(consistency: "bounded" | "strict" | undefined): boolean | undefined {
+  return consistency === undefined ? undefined : consistency === "strict";
+}
+
 /** @throws ProblemError invalid_request for a filter that is too large or compares what can't be compared */
 export function checkFilter(filter: Predicate): void {
   try {
@@ -185,7 +190,7 @@ export function checkFilter(filter: Predicate): void {
 export function portsOf(
   env: Env,
   view: OpenView,
-  query: Pick<ListQuery, "app" | "filter" | "consistency" | "now">,
+  query: Pick<ListQuery, "app" | "filter" | "now">,
   seen: { readonly ids: Map<number, string>; isWhole: boolean },
 ): RecommendPorts<HydratedItem> {
   const { columns, model, row } = view;
@@ -200,7 +205,7 @@ export function portsOf(
     uncoded: () => model!.uncoded(columns), // as above
     popularity: () => popularity(env, app, row.logShards, now),
     hydrate: async (numbers) => {
-      const { rows, isWhole } = await hydrateRows(env, app, numbers, { strict: query.consistency === "strict" });
+      const { rows, isWhole } = await hydrateRows(env, app, numbers, { strict: view.isStrict });
       if (!isWhole) seen.isWhole = false;
       for (const item of rows.values()) seen.ids.set(item.number, item.id);
       return rows;

@@ -5,6 +5,7 @@ import { numbersOf } from "../store/item-numbers.ts";
 import { openView } from "./app-view.ts";
 import {
   checkFilter,
+  strictness,
   portsOf,
   recommendForApp,
   signList,
@@ -30,7 +31,7 @@ export async function similarForApp(env: Env, query: SimilarQuery): Promise<List
   const { app, now, itemIds, count, exclude = [] } = query;
   if (query.filter !== undefined) checkFilter(query.filter);
   const [view, numbers, key] = await Promise.all([
-    openView(env, app, { strict: query.consistency === "strict", now, withModel: true }),
+    openView(env, app, { strict: strictness(query.consistency), now, withModel: true }),
     numbersOf(env, app, [...itemIds, ...exclude]),
     appTokenKey(env, app),
   ]);

@@ -35,7 +35,7 @@ export async function findAppByName(env: Env, name: string): Promise<AppRow | un
 }
 
 /** The statement that makes an app, for a batch with its first keys. */
-export function insertApp(env: Env, app: { id: string; name: string; now: number }) {
-  const sql = "INSERT INTO apps (id, name, created_at) VALUES (?1, ?2, CAST(?3 AS INTEGER))";
-  return env.DB.prepare(sql).bind(app.id, app.name, app.now);
+export function insertApp(env: Env, app: Pick<AppRow, "id" | "name" | "consistency"> & { readonly now: number }) {
+  const sql = "INSERT INTO apps (id, name, created_at, consistency) VALUES (?1, ?2, CAST(?3 AS INTEGER), ?4)";
+  return env.DB.prepare(sql).bind(app.id, app.name, app.now, app.consistency);
 }

@@ -16,7 +16,7 @@ describe("an app", () => {
     expect(a.publishable).toMatch(/^ew_pk_[0-9A-Za-z]{11}_[0-9A-Za-z]{43}$/);
     expect(new Set([a.id, b.id, a.secret, b.secret, a.publishable, b.publishable]).size).toBe(6);
     const read = await json(await call(`/v1/apps/${a.id}`, { key: operator }));
-    expect(read).toEqual({ id: a.id, name: "Larder", createdAt: expect.stringMatching(/Z$/) });
+    expect(read).toEqual({ id: a.id, name: "Larder", consistency: "bounded", createdAt: expect.stringMatching(/Z$/) });
     expect((await call("/v1/apps/app_00000000000", { key: operator })).status).toBe(404);
   });
 

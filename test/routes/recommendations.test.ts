@@ -159,6 +159,21 @@ describe("freshness", () => {
     expect(idsOf(await recommend(app, { userId: "u", consistency: "strict" }))).toEqual(["a2", "a0"]);
   });
 
+  it("is exact for every request of an app that is set to strict, unless the request says bounded", async () => {
+    const made = await call("/v1/apps", { key: env.OPERATOR_KEY, body: { name: "strict", consistency: "strict" } });
+    const { keys } = await made.json<{ keys: { secret: string } }>();
+    const ask = async (body: object) => {
+      const response = await call("/v1/recommendations", { key: keys.secret, body: { userId: "u", ...body } });
+      return idsOf(await response.json<List>());
+    };
+    const put = (id: string) => call(`/v1/items/${id}`, { method: "PUT", key: keys.secret, body: { title: id } });
+    await put("one");
+    expect(await ask({})).toEqual(["one"]);
+    await put("two");
+    expect(await ask({ consistency: "bounded" })).toEqual(["one"]);
+    expect(await ask({})).toEqual(["two", "one"]);
+  });
+
   it("sees a takedown within two seconds of requests without asking for strict", async () => {
     const app = await makeCatalogue(3);
     await recommend(app, { userId: "u" });
