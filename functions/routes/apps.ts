@@ -24,12 +24,9 @@ import type { AppRow } from "../store/apps.ts";
 const scopeNames = Object.keys(SCOPES) as [keyof typeof SCOPES, ...(keyof typeof SCOPES)[]];
 const time = z.string().meta({ format: "date-time" });
 
-const Consistency = z
-  .enum(["bounded", "strict"])
-  .meta({
-    description:
-      "What requests of the app that say nothing else get: lists within two seconds of a write, or exact ones",
-  });
+const Consistency = z.enum(["bounded", "strict"]).meta({
+  description: "What requests of the app that say nothing else get: lists within two seconds of a write, or exact ones",
+});
 const NewApp = z
   .strictObject({ name: z.string().trim().min(1).max(100), consistency: Consistency.default("bounded") })
   .meta({ id: "NewApp" });

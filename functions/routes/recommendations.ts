@@ -52,7 +52,6 @@ recommendationsRoutes.post("/recommendations", requireKind("secret", "publishabl
     pins: body.pin,
     repeat: body.repeat,
     exploration: body.exploration,
-    explain: body.explain,
     consistency: body.consistency,
     cursor: body.cursor,
     now: c.get("clock").now(),
@@ -94,7 +93,6 @@ recommendationsRoutes.post("/rank", requireKind("secret", "publishable"), async 
     history: body.history,
     repeat: { policy: "allow" },
     exploration: 0,
-    explain: body.explain,
     consistency: body.consistency,
     now: c.get("clock").now(),
   });

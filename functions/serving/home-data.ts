@@ -56,7 +56,6 @@ async function homeUser(
       requestId,
       count: RECOMMENDED,
       exploration: 0,
-      explain: true,
       repeat: { policy: "exclude" },
       now,
     }),

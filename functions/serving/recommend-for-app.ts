@@ -64,7 +64,6 @@ export interface ListQuery {
   readonly pins?: readonly { readonly itemId: string; readonly position: number }[] | undefined;
   readonly repeat?: RepeatRule | undefined;
   readonly exploration: number;
-  readonly explain: boolean;
   readonly consistency?: "bounded" | "strict" | undefined;
   readonly cursor?: string | null | undefined;
   /** Rank these items alone, all of them exactly. */
@@ -137,7 +136,6 @@ async function makeList(
       pins: resolved.pins,
       exploration: query.exploration,
       seed: query.requestId,
-      explain: query.explain,
     });
     const { subject } = recalled;
     const shown = [...cursor, ...list.shown.map(({ item }) => item.number)];

@@ -53,7 +53,6 @@ export async function similarForApp(env: Env, query: SimilarQuery): Promise<List
         ...query,
         exclude: [...exclude, ...itemIds],
         exploration: 0,
-        explain: false,
       });
       const degradedReason = model === null ? view.modelAbsence : "unknown_to_model";
       const ofFilter = rest.ignored.filter(({ pointer }) => pointer.startsWith("/filter"));

@@ -86,6 +86,13 @@ describe("a list by the model", () => {
     for (const { itemId } of reasons) expect([null, "item-3", "item-11"]).toContain(itemId);
   });
 
+  it("reads view, save and cook of one sitting as one token, as the model learned to", async () => {
+    const sitting = ["view", "save", "cook"].map((type) => ({ itemId: "item-11", type }));
+    const one = await recommend({ history: [{ itemId: "item-3" }, { itemId: "item-11", type: "cook" }], count: 10 });
+    const three = await recommend({ history: [{ itemId: "item-3" }, ...sitting], count: 10 });
+    expect(three.items).toEqual(one.items);
+  });
+
   it("answers from the counters when the history says nothing to the model", async () => {
     expect(await recommend({ userId: "nobody" })).toMatchObject({
       source: "default",

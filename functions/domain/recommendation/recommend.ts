@@ -67,7 +67,6 @@ export interface RecommendRequest {
   readonly exploration: number;
   /** Seeds exploration: the same seed draws the same list. */
   readonly seed: string;
-  readonly explain: boolean;
 }
 
 export interface Reason {
