@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
@@ -51,7 +52,7 @@ class Trunk:
 
 @dataclass(frozen=True)
 class Codes:
-    """Codes a level; `iterations` of k-means a level."""
+    """Codes a level, () = two levels by `levels_for`; `iterations` of k-means a level."""
 
     levels: tuple[int, ...]
     iterations: int
@@ -111,6 +112,13 @@ class Config:
     serve: Serve
     sasrec: Sasrec
     output: str | None  # folder of the artefact from the repository root; None keeps it in the cache
+
+
+def levels_for(items: int) -> tuple[int, int]:
+    """Two levels of equal size, a multiple of 8, with about three items for each pair of codes: leaves in use then hold
+    about four (64 x 64 at 12 thousand items, 40 x 40 at four thousand)."""
+    size = min(256, max(8, 8 * math.ceil(math.sqrt(items / 3) / 8)))
+    return size, size
 
 
 STAGE_FIELDS = {
@@ -175,12 +183,13 @@ def check(config: Config) -> Config:
         trunk.targets_per_step,
         "at least data.history_length",
     )
-    _require(len(config.codes.levels) in (2, 3), "codes.levels", config.codes.levels, "two or three levels")
+    levels = len(config.codes.levels)
+    _require(levels in (0, 2, 3), "codes.levels", config.codes.levels, "two or three levels, or () for the rule")
     for size in config.codes.levels:
         _require(2 <= size <= 256, "codes.levels", config.codes.levels, "of 2 to 256 codes each")
     _require(serve.mode in ("beam", "exact"), "serve.mode", serve.mode, "beam or exact")
     _require(
-        len(serve.beams) == len(config.codes.levels) - 1,
+        len(serve.beams) == (levels or 2) - 1,
         "serve.beams",
         serve.beams,
         "one number for each level but the last",

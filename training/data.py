@@ -297,6 +297,20 @@ def _online_retail(name: str, folder: Path) -> Dataset:
     return build(name, items, events)
 
 
+def _movietweetings(name: str, folder: Path) -> Dataset:
+    """Tweeted ratings of 6 and more (of 10) as likes, with their real times."""
+    items = []
+    for line in (folder / "movies.dat").read_text(encoding="utf-8").splitlines():
+        identity, title, genres = line.split("::")
+        items.append((identity, item_text(title, "", genres.split("|"), "")))
+    events = []
+    for line in (folder / "ratings.dat").read_text(encoding="utf-8").splitlines():
+        user, item, rating, seconds = line.split("::")
+        if int(rating) >= 6:
+            events.append((user, item, "like", float(seconds)))
+    return build(name, items, events)
+
+
 def load(name: str, source: str) -> Dataset:
     """`pack:<name>`, `folder:<path from the repository root>` or `synthetic:<seed>` -> Dataset."""
     scheme, _, rest = source.partition(":")
@@ -310,6 +324,8 @@ def load(name: str, source: str) -> Dataset:
             return _amazon(name, folder)
         if (folder / "interactions.csv").exists():
             return _online_retail(name, folder)
+        if (folder / "ratings.dat").exists():
+            return _movietweetings(name, folder)
         raise DataError(f"source {source}: there is no reader for this pack")
     if scheme == "folder":
         folder = ROOT / rest

@@ -14,6 +14,7 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -39,6 +40,11 @@ def remember_compilations() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
+def run_name(config: Config) -> str:
+    """The run's folder in the cache: `<config>` for seed 0, `<config>-s<seed>` for others."""
+    return config.name if config.seed == 0 else f"{config.name}-s{config.seed}"
+
+
 class StageError(RuntimeError):
     """A stage was asked for before one that it needs."""
 
@@ -47,11 +53,14 @@ class Run:
     """One experiment in its cache folder. Properties read what earlier stages left there."""
 
     def __init__(self, config: Config, cache: Path, out: Path | None) -> None:
-        self.config, self.out = config, out
-        self.folder = cache / "runs" / config.name
+        self.out = out
+        self.folder = cache / "runs" / run_name(config)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.stage = "data"
         self.data = load(config.name, config.data.source)
+        if not config.codes.levels:
+            config = replace(config, codes=replace(config.codes, levels=configuration.levels_for(len(self.data.item_ids))))
+        self.config = config
         length = config.data.history_length
         if config.data.split == "leave-one-out":
             self.split = leave_one_out(self.data, length)
@@ -357,12 +366,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__.split("\n")[0])
     parser.add_argument("--config", required=True, help="a file of training/configs without its suffix")
     parser.add_argument("--stage", default="all", choices=("all", *STAGES))
+    parser.add_argument("--seed", type=int, help="in place of the configuration's; the run gets a folder of its own")
     parser.add_argument("--out", type=Path, help="folder for the int8 artefact, in place of the configuration's")
     parser.add_argument("--cache", type=Path, default=CACHE, help="cache folder, .cache by default")
     options = parser.parse_args(arguments)
     remember_compilations()
     try:
-        Run(configuration.load(options.config), options.cache, options.out).go(options.stage)
+        config = configuration.load(options.config)
+        if options.seed is not None:
+            config = configuration.check(replace(config, seed=options.seed))
+        Run(config, options.cache, options.out).go(options.stage)
     except (ConfigError, DataError, StageError, export.ParityError) as error:
         print(f"training: {error}", file=sys.stderr)
         return 2

@@ -78,3 +78,23 @@ def test_batches_hold_every_target_once_and_repeat_for_a_seed() -> None:
     assert pairs == expected
     again = [b.target for b in Batcher(sequences, 10, 64, seed=3, buckets=(4,)).epoch(1)]
     assert all(np.array_equal(a.target, b) for a, b in zip(batcher.epoch(1), again, strict=True))
+
+
+def test_the_swept_loss_and_its_gradients_are_those_of_the_plain_formula() -> None:
+    keys = jax.random.split(jax.random.key(3), 4)
+    positions = model.BLOCK + 37  # two blocks, the last one padded
+    hidden = 3 * jax.random.normal(keys[0], (positions, 8))
+    vectors = jax.random.normal(keys[1], (50, 8))
+    target = jax.random.randint(keys[2], (positions,), 0, 50)
+    weight = jax.random.bernoulli(keys[3], 0.8, (positions,)).astype(jnp.float32)
+
+    def plain(hidden: jax.Array, vectors: jax.Array) -> jax.Array:
+        own = (hidden * vectors[target]).sum(-1)
+        return (weight * (jax.nn.logsumexp(hidden @ vectors.T, axis=-1) - own)).sum()
+
+    swept = lambda h, v: 0.5 * model.softmax_loss(h, v, target, weight)  # noqa: E731
+    value, gradients = jax.value_and_grad(swept, (0, 1))(hidden, vectors)
+    expected, wanted = jax.value_and_grad(lambda h, v: 0.5 * plain(h, v), (0, 1))(hidden, vectors)
+    assert np.allclose(value, expected, rtol=1e-5)
+    for got, want in zip(gradients, wanted, strict=True):
+        assert np.allclose(got, want, rtol=1e-4, atol=1e-4)

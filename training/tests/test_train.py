@@ -104,3 +104,16 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(tiny_run: Run, tmp_pa
             assert np.allclose(a[name], b[name], rtol=1e-3, atol=1e-4), (
                 "weights, moments and averages go on as they were"
             )
+
+
+@pytest.mark.parametrize(("items", "size"), [(20, 8), (4_000, 40), (12_101, 64), (18_357, 80), (10_000_000, 256)])
+def test_code_sizes_follow_the_catalogue(items: int, size: int) -> None:
+    assert config.levels_for(items) == (size, size)
+
+
+def test_a_seed_has_a_folder_of_its_own_and_the_rule_gives_the_levels(tmp_path: Path) -> None:
+    tiny = config.load("tiny")
+    by_rule = dataclasses.replace(tiny, seed=3, codes=dataclasses.replace(tiny.codes, levels=()))
+    run = Run(config.check(by_rule), tmp_path, None)
+    assert run.folder.name == "tiny-s3"
+    assert run.config.codes.levels == config.levels_for(len(run.data.item_ids))
