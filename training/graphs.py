@@ -47,13 +47,14 @@ class Builder:
         self.nodes.append(helper.make_node(kind, inputs, names, domain=domain, **attributes))
         return names[0]
 
+    def matmul(self, x: str, value: np.ndarray) -> str:
+        return self.op("MatMul", [x, self.weight(value)])
+
     def dense(self, x: str, p: dict) -> str:
-        return self.op("Add", [self.op("MatMul", [x, self.weight(p["w"])]), self.constant(p["b"], "b")])
+        return self.op("Add", [self.matmul(x, p["w"]), self.constant(p["b"], "b")])
 
     def dense_gelu(self, x: str, p: dict) -> str:
-        return self.op(
-            "BiasGelu", [self.op("MatMul", [x, self.weight(p["w"])]), self.constant(p["b"], "b")], domain=CONTRIB
-        )
+        return self.op("BiasGelu", [self.matmul(x, p["w"]), self.constant(p["b"], "b")], domain=CONTRIB)
 
     def norm(self, x: str, p: dict, epsilon: float = EPSILON) -> str:
         return self.op(
@@ -82,9 +83,9 @@ def _identity(g: Builder, source: str, name: str) -> None:
     g.op("Identity", [source], [name])
 
 
-def encoder(backbone: dict, level1: dict, heads: int, int8: bool) -> bytes:
+def encoder(backbone: dict, level1: dict, heads: int, int8: bool, builder: type[Builder] = Builder) -> bytes:
     """x (1, T, dim) -> h (1, dim) and logits1 (1, K_1). In the last layer only the last position is carried on."""
-    g = Builder(int8)
+    g = builder(int8)
     dim = backbone["pos"].shape[1]
     # norm(x sqrt(d) + pos) = norm(x + pos / sqrt(d)) with epsilon / d: one product less
     shape = g.op("Shape", ["x"], start=1, end=2)
@@ -102,15 +103,15 @@ def encoder(backbone: dict, level1: dict, heads: int, int8: bool) -> bytes:
         w, b = np.asarray(layer["qkv"]["w"]), np.asarray(layer["qkv"]["b"])
         final = index == len(layers) - 1
         if final:
-            key_value = g.op("MatMul", [normed, g.weight(w[:, dim:])])
+            key_value = g.matmul(normed, w[:, dim:])
             halves = [g._name("k"), g._name("v")]
             g.op("Split", [key_value, g.constant(np.array([dim, dim], np.int64))], halves, axis=2)
-            query = g.op("MatMul", [g.op("Gather", [normed, last], axis=1), g.weight(w[:, :dim])])
+            query = g.matmul(g.op("Gather", [normed, last], axis=1), w[:, :dim])
             residual = g.op("Gather", [residual, last], axis=1)
             parts = [query, *halves]
         else:
             parts = [g._name("q"), g._name("k"), g._name("v")]
-            mixed = g.op("MatMul", [normed, g.weight(w)])
+            mixed = g.matmul(normed, w)
             g.op("Split", [mixed, g.constant(np.array([dim, dim, dim], np.int64))], parts, axis=2)
         attended = g.op(
             "MultiHeadAttention",
@@ -119,24 +120,24 @@ def encoder(backbone: dict, level1: dict, heads: int, int8: bool) -> bytes:
             num_heads=heads,
             unidirectional=0 if final else 1,
         )
-        projected = g.op("MatMul", [attended, g.weight(layer["out"]["w"])])
+        projected = g.matmul(attended, layer["out"]["w"])
         normed, residual = g.add_norm(projected, layer["out"]["b"], residual, layer["norm2"])
-        hidden = g.op("MatMul", [g.dense_gelu(normed, layer["up"]), g.weight(layer["down"]["w"])])
+        hidden = g.matmul(g.dense_gelu(normed, layer["up"]), layer["down"]["w"])
         pending = (hidden, layer["down"]["b"])
     assert pending is not None
     normed, _ = g.add_norm(*pending, residual, backbone["norm_out"])
     flat = g.op("Reshape", [normed, g.constant(np.array([1, dim], np.int64))])
     _identity(g, flat, "h")
     codes = np.asarray(level1["code"]).shape[1]
-    direct = g.op("MatMul", [flat, g.weight(level1["code"])])
+    direct = g.matmul(flat, level1["code"])
     learned = g.dense(g.dense_gelu(flat, level1["in"]), level1["out"])
     g.op("Add", [direct, learned], ["logits1"])
     return g.build("encoder", [("x", FLOAT, [1, "T", dim])], [("h", FLOAT, [1, dim]), ("logits1", FLOAT, [1, codes])])
 
 
-def step(p: dict, level: int, int8: bool) -> bytes:
+def step(p: dict, level: int, int8: bool, builder: type[Builder] = Builder) -> bytes:
     """h (1, dim), prefix (B, level - 1) -> logits (B, K_level). The part that only h decides is computed once."""
-    g = Builder(int8)
+    g = builder(int8)
     dim, codes = np.asarray(p["code"]).shape
     z = g.dense("h", p["in"])
     code = ""
@@ -145,11 +146,11 @@ def step(p: dict, level: int, int8: bool) -> bytes:
         z = g.op("Add", [g.op("Gather", [g.weight(table), code], axis=0), z])
     z = g.op("Gelu", [z], domain=CONTRIB)
     z = g.op("Add", [z, g.dense_gelu(z, p["mid"])])
-    direct = g.op("Add", [g.op("MatMul", ["h", g.weight(p["code"])]), g.constant(p["out"]["b"], "b")])
-    learned = g.op("MatMul", [z, g.weight(p["out"]["w"])])
+    direct = g.op("Add", [g.matmul("h", p["code"]), g.constant(p["out"]["b"], "b")])
+    learned = g.matmul(z, p["out"]["w"])
     learned = g.op("Add", [learned, g.op("Gather", [g.weight(p["own"]), code], axis=0)])
     rank = np.asarray(p["project"]).shape[1]
-    narrow = g.op("MatMul", ["h", g.weight(p["project"])])  # (1, rank)
+    narrow = g.matmul("h", p["project"])  # (1, rank)
     fine = g.op("Gather", [g.weight(p["fine"]), code], axis=0)  # (B, codes * rank)
     fine = g.op("Reshape", [fine, g.constant(np.array([-1, codes, rank], np.int64))])
     fitted = g.op("MatMul", [fine, g.op("Transpose", [narrow], perm=[1, 0])])  # (B, codes, 1)
