@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 
@@ -52,10 +52,12 @@ class Trunk:
 
 @dataclass(frozen=True)
 class Codes:
-    """Codes a level, () = two levels by `levels_for`; `iterations` of k-means a level."""
+    """Codes a level, () = two levels by `levels_for`; `iterations` of k-means a level. `unseen_from_text`: an item that no
+    training sequence holds gets the vector that its text alone gives, as an item newer than the model does."""
 
     levels: tuple[int, ...]
     iterations: int
+    unseen_from_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,16 @@ class Decoder:
 @dataclass(frozen=True)
 class Serve:
     """`beams` are prefixes kept after each level but the last, `leaves` after the last; `alphas` are tried on validation.
-    `exact_below`: with at most so many live items all are scored, no beams."""
+    `exact_below`: with at most so many live items all are scored, no beams. `vectors`: int8, pq (product-quantised), or auto
+    by the number of items; `vector_bytes` an item in pq, 0 = by the number of items (`product_bytes`)."""
 
     mode: str
     beams: tuple[int, ...]
     leaves: int
     alphas: tuple[float, ...]
     exact_below: int
+    vectors: str = "auto"
+    vector_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,18 @@ def levels_for(items: int) -> tuple[int, int]:
     return size, size
 
 
+VECTOR_BYTES = 2**24  # of all item vectors in an isolate that has 128 MB for everything
+
+
+def product_bytes(config: Config, items: int) -> int | None:
+    """Bytes of an item's product-quantised vector; None where vectors are int8. By itself the largest form that keeps all
+    vectors within VECTOR_BYTES: int8, half of dim, else a quarter of it (at d 64: to 246 thousand items, 524 thousand, on)."""
+    dim, serve = config.trunk.dim, config.serve
+    if serve.vectors == "int8" or (serve.vectors == "auto" and items * (dim + 4) <= VECTOR_BYTES):
+        return None
+    return serve.vector_bytes or (dim // 2 if items * (dim // 2) <= VECTOR_BYTES else dim // 4)
+
+
 STAGE_FIELDS = {
     "trunk": ("trunk",),
     "tokenize": ("trunk", "codes"),
@@ -132,9 +149,15 @@ STAGE_FIELDS = {
 }
 
 
+def _chosen(part: Any) -> dict[str, Any]:
+    """Fields and values, without those that have their default: a field that is added later leaves cached results alone."""
+    defaults = {field.name: field.default for field in fields(part) if field.default is not MISSING}
+    return {name: value for name, value in asdict(part).items() if name not in defaults or value != defaults[name]}
+
+
 def stage_key(config: Config, stage: str, data_sha256: str) -> str:
     """First 12 hex digits of the hash of everything that the stage's result depends on."""
-    values = {name: asdict(getattr(config, name)) for name in STAGE_FIELDS[stage]}
+    values = {name: _chosen(getattr(config, name)) for name in STAGE_FIELDS[stage]}
     split = {k: v for k, v in asdict(config.data).items() if k != "source"}
     text = json.dumps([values, split, config.seed, data_sha256], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -159,12 +182,15 @@ def check(config: Config) -> Config:
                 )
             elif field.name == "learning_rate":
                 _require(0 < value <= 0.1, name, value, "above 0 and at most 0.1")
+            elif isinstance(value, bool):
+                continue
             elif isinstance(value, int) and field.name not in (
                 "epochs",
                 "seed",
                 "exact_below",
                 "validation_days",
                 "test_days",
+                "vector_bytes",
             ):
                 _require(value >= 1, name, value, "at least 1")
             elif isinstance(value, int):
@@ -194,6 +220,10 @@ def check(config: Config) -> Config:
         serve.beams,
         "one number for each level but the last",
     )
+    _require(serve.vectors in ("auto", "int8", "pq"), "serve.vectors", serve.vectors, "auto, int8 or pq")
+    if serve.vector_bytes:
+        bound = f"0 or a divisor of trunk.dim = {trunk.dim}"
+        _require(trunk.dim % serve.vector_bytes == 0, "serve.vector_bytes", serve.vector_bytes, bound)
     for alpha in serve.alphas:
         _require(0 <= alpha <= 1, "serve.alphas", serve.alphas, "from 0 to 1")
     return config

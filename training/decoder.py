@@ -18,6 +18,7 @@ import numpy as np
 
 from training import optimiser
 from training.config import Decoder
+from training.distributed import ALONE, Alone
 from training.model import Params, dense, gelu
 from training.tokenizer import Tree
 
@@ -142,16 +143,18 @@ def train(
     checkpoint: Path,
     log: Callable[[str], None],
     validate: Callable[[list[Params]], str],
+    share: Alone = ALONE,
 ) -> tuple[list[Params], dict[str, Any]]:
     """Averaged decoder weights from cached hidden states (positions, dim) and next items; resumes from `checkpoint`."""
     key = jax.random.fold_in(jax.random.key(seed), 77)
     state = optimiser.init_state(init(key, books, settings.hidden, settings.rank))
     record: dict[str, Any] = {"epochs": [], "seconds": 0.0}
-    if checkpoint.exists():
+    if share.first and checkpoint.exists():
         state, record = optimiser.load(checkpoint, state)
+    state, done = share.from_first(state, len(record["epochs"]))
     place_of = np.empty(len(tree.order), np.int32)
     place_of[tree.order] = np.arange(len(tree.order), dtype=np.int32)
-    ordered = jnp.asarray(vectors[tree.order])
+    ordered = share.everywhere(jnp.asarray(vectors[tree.order]))
     loss = make_loss(tree, settings.teacher, settings.noise)
     steps = settings.epochs * (len(hidden) // min(settings.batch, len(hidden)))
 
@@ -162,22 +165,25 @@ def train(
         rate = settings.learning_rate * (0.02 + 0.98 * 0.5 * (1 + jnp.cos(jnp.pi * state["step"] / steps)))
         return optimiser.update(state, gradient, rate, settings.average), value
 
-    jitted = jax.jit(step, donate_argnums=0)
+    jitted = share.jit(step)
     batch = min(settings.batch, len(hidden))
-    for epoch in range(len(record["epochs"]), settings.epochs):
+    share.divides("decoder.batch", batch)
+    for epoch in range(done, settings.epochs):
         began = time.monotonic()
         order = np.random.default_rng([seed, 77, epoch]).permutation(len(hidden))
         epoch_key = jax.random.fold_in(key, epoch)
         losses = []
         for number in range(len(hidden) // batch):
             chosen = order[number * batch : (number + 1) * batch]
-            state, value = jitted(
-                state, ordered, jax.random.fold_in(epoch_key, number), hidden[chosen], place_of[target[chosen]]
-            )
-            losses.append(value)
+            h, place = share.batch((hidden[chosen], place_of[target[chosen]]))
+            state, value = jitted(state, ordered, jax.random.fold_in(epoch_key, number), h, place)
+            losses.append(share.finished(value))
         mean, seconds = float(jnp.stack(losses).mean()), time.monotonic() - began
+        if not share.first:
+            continue
         record["epochs"].append({"loss": round(mean, 5), "seconds": round(seconds, 1)})
         record["seconds"] += seconds
         optimiser.save(checkpoint, state, record)
-        log(f"epoch {epoch + 1}/{settings.epochs} divergence {mean:.4f} {seconds:.1f} s, {validate(state['average'])}")
-    return state["average"], record
+        validated = validate(share.local(state["average"]))
+        log(f"epoch {epoch + 1}/{settings.epochs} divergence {mean:.4f} {seconds:.1f} s, {validated}")
+    return share.local(state["average"]), record

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from training.config import Config, Serve
-from training.data import Case, Dataset
+from training.data import Case, Dataset, Split
 from training.metrics import gains, hits, paired_bootstrap, summary
-from training.serving import Served, decode_cases, overlap_with_exact, rank_in
+from training.serving import Decoded, Served, decode_cases, overlap_with_exact, rank_in
+from training.slices import slices
 from training.trunk import hidden_states, ranks_of
 
 REPEATS_ALLOWED_FROM = 0.05  # the service's own rule for its default of `repeat`
@@ -39,6 +40,17 @@ def write_cases(folder: Path, data: Dataset, split: str, cases: list[Case], leng
     write_json(folder / f"cases-{split}.json", body)
 
 
+def training_events(split: Split, items: int) -> np.ndarray:
+    """(items,) events of each item row in training."""
+    return np.bincount(np.concatenate(split.train), minlength=items)
+
+
+def write_items_train(folder: Path, data: Dataset, split: Split) -> None:
+    """`items-train.json`: training events an item row, which tell a new or rare target from a popular one."""
+    events = training_events(split, len(data.item_ids))
+    write_json(folder / "items-train.json", {"dataset": data.name, "events": events.tolist()})
+
+
 def write_ranks(
     folder: Path, model: str, dataset: str, unmasked: np.ndarray, masked: np.ndarray, seconds: float
 ) -> None:
@@ -57,9 +69,8 @@ def sample(cases: list[Case], count: int) -> list[Case]:
     return cases[:: max(1, len(cases) // count)]
 
 
-def choose_alpha(model: Served, serve: Serve, cases: list[Case], repeats: bool) -> tuple[float, dict[str, float]]:
+def choose_alpha(decoded: list[Decoded], cases: list[Case], serve: Serve) -> tuple[float, dict[str, float]]:
     """The alpha with the best validation NDCG@10 (the smaller on a tie) and what each reached."""
-    decoded = decode_cases(model, cases, serve, masked=not repeats)
     reached = {alpha: float(gains(rank_in(decoded, cases, alpha), 10).mean()) for alpha in serve.alphas}
     best = max(serve.alphas, key=lambda alpha: (round(reached[alpha], 6), -alpha))
     return best, {f"{alpha:g}": round(value, 5) for alpha, value in reached.items()}
@@ -99,32 +110,83 @@ def generator_ranks(
 
 
 ORDER = ("popularity", "item-knn", "sasrec-ce", "exact-scan", "generator-fp32", "generator-int8", "generator-alone")
+COMPARED = ("popularity", "item-knn", "sasrec-ce")
 
 
-def table(folder: Path, data: Dataset, test: list[Case], repeats: bool) -> list[dict[str, Any]]:
-    """One row a model and ranking, and paired intervals of NDCG@10 (users resampled) of the served generator against each
-    comparison that has been ranked."""
+def read_ranks(folder: Path, cases: int) -> dict[str, dict[str, Any]]:
+    """The ranks files of a run, in the order of the tables; those of another number of cases are left out."""
     read = {}
     for name in ORDER:
         path = folder / f"ranks-{name}.json"
         if path.exists():
             ranks = json.loads(path.read_text())
-            if len(ranks["masked"]) == len(test):
+            if len(ranks["masked"]) == cases:
                 read[name] = ranks
+    return read
+
+
+def _gap(served: np.ndarray, other: np.ndarray, users: np.ndarray) -> dict[str, list[float]]:
+    """Paired intervals of served - other, users resampled."""
+    return {
+        label: [round(v, 5) for v in paired_bootstrap(measure(served, 10), measure(other, 10), users)]
+        for label, measure in (("ndcg10", gains), ("recall10", hits))
+    }
+
+
+def table(folder: Path, test: list[Case], repeats: bool) -> list[dict[str, Any]]:
+    """One row a model and ranking. Rows of the ranking that choices look at have intervals (users resampled), and paired ones
+    of the served generator against each comparison that has been ranked."""
+    read = read_ranks(folder, len(test))
     users = np.array([case.user for case in test])
+    none = np.full(len(test), -1)
     rows = []
     for name, ranks in read.items():
         for kind in ("masked", "unmasked"):
+            own = np.array(ranks[kind])
             row = {
                 "model": name,
                 "ranking": kind,
-                **{k: round(v, 5) for k, v in summary(np.array(ranks[kind])).items()},
+                **{k: round(v, 5) for k, v in summary(own).items()},
+                "trainSeconds": ranks["trainSeconds"],
             }
-            primary = kind == ("unmasked" if repeats else "masked")
-            if primary and name in ("popularity", "item-knn", "sasrec-ce") and "generator-int8" in read:
-                served = np.array(read["generator-int8"][kind])
-                for label, measure in (("ndcg10", gains), ("recall10", hits)):
-                    middle, low, high = paired_bootstrap(measure(served, 10), measure(np.array(ranks[kind]), 10), users)
-                    row[f"servedMinusThis_{label}"] = [round(v, 5) for v in (middle, low, high)]
+            if kind == ("unmasked" if repeats else "masked"):
+                for label, interval in _gap(own, none, users).items():
+                    row[f"{label}Interval"] = interval[1:]
+                if name in COMPARED and "generator-int8" in read:
+                    for label, gap in _gap(np.array(read["generator-int8"][kind]), own, users).items():
+                        row[f"servedMinusThis_{label}"] = gap
             rows.append(row)
     return rows
+
+
+def slice_table(folder: Path, test: list[Case], events: np.ndarray, repeats: bool) -> list[dict[str, Any]]:
+    """One entry a slice: its definition, users, cases, figures of the served generator and of what it is held against, in the
+    ranking that choices look at, and paired intervals."""
+    kind = "unmasked" if repeats else "masked"
+    read = {
+        name: np.array(ranks[kind])
+        for name, ranks in read_ranks(folder, len(test)).items()
+        if name == "generator-int8" or name in COMPARED
+    }
+    users = np.array([case.user for case in test])
+    found = []
+    for part in slices(test, events, repeats):
+        own = users[part.members]
+        rows = []
+        for name, ranks in read.items():
+            figures = summary(ranks[part.members])
+            row = {"model": name, "recall10": round(figures["recall10"], 5), "ndcg10": round(figures["ndcg10"], 5)}
+            if name in COMPARED and "generator-int8" in read:
+                gap = _gap(read["generator-int8"][part.members], ranks[part.members], own)
+                row |= {f"servedMinusThis_{label}": interval for label, interval in gap.items()}
+            rows.append(row)
+        found.append(
+            {
+                "slice": part.name,
+                "definition": part.definition,
+                "users": len(np.unique(own)),
+                "cases": len(own),
+                "rows": rows,
+            }
+        )
+    return found

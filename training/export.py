@@ -175,6 +175,20 @@ def _graph_entries(model: Served, text_dim: int, dtype: str) -> list[dict[str, A
     return rows
 
 
+def _stored_vectors(model: Served, vectors: np.ndarray, int8: bool) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Files of the item vectors and the manifest's entry of them."""
+    if model.product is not None:
+        subspaces = model.product.values.shape[1]
+        entry = {"file": "pq.bin", "dtype": "pq", "scales": None, "centroids": "centroids.bin", "subspaces": subspaces}
+        return model.product.files(), entry
+    if not int8:
+        entry = {"file": "vectors.bin", "dtype": "float32", "scales": None}
+        return {"vectors.bin": vectors.astype("<f4").tobytes()}, entry
+    whole, scale = quantise(vectors, 1)
+    files = {"vectors.bin": whole.tobytes(), "scales.bin": scale.astype("<f4").tobytes()}
+    return files, {"file": "vectors.bin", "dtype": "int8", "scales": "scales.bin"}
+
+
 def write(
     folder: Path,
     *,
@@ -184,6 +198,7 @@ def write(
     data: Dataset,
     tokenizer: Tokenizer,
     alpha: float,
+    temperature: float,
     cases: list[Case],
     metrics: list[dict[str, Any]],
     int8: bool,
@@ -202,11 +217,8 @@ def write(
     }
     for level in range(2, len(levels) + 1):
         files[f"step{level}.onnx"] = graphs.step(model.decoder[level - 1], level, int8)
-    if int8:
-        whole, scale = quantise(vectors, 1)
-        files["vectors.bin"], files["scales.bin"] = whole.tobytes(), scale.astype("<f4").tobytes()
-    else:
-        files["vectors.bin"] = vectors.astype("<f4").tobytes()
+    vector_files, vector_entry = _stored_vectors(model, vectors, int8)
+    files.update(vector_files)
     texts = [data.item_texts[i] for i in np.linspace(0, len(data.item_texts) - 1, 6).astype(int)]
     texts += ["Crème brûlée torch, 2 pieces \n Ünknown maker", "日本語 only"]
     parity = {
@@ -242,11 +254,7 @@ def write(
         },
         "items": {"count": len(data.item_ids), "file": "items.txt"},
         "codes": {"file": "codes.bin"},
-        "vectors": {
-            "file": "vectors.bin",
-            "dtype": "int8" if int8 else "float32",
-            "scales": "scales.bin" if int8 else None,
-        },
+        "vectors": vector_entry,
         "levels": levels,
         "leafMax": int(model.tree.leaf_sizes.max()),
         "historyLength": model.length,
@@ -254,7 +262,7 @@ def write(
         "scoring": {
             "mode": serve.mode,
             "alpha": alpha,
-            "temperature": 1.0,
+            "temperature": temperature,
             "beams": list(serve.beams),
             "leaves": serve.leaves,
             "exactBelow": serve.exact_below,

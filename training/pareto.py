@@ -18,6 +18,7 @@ from training import config as configuration
 from training import evaluate, export
 from training.config import Config, ConfigError
 from training.data import CACHE, DataError
+from training.serving import decode_cases
 from training.train import Run, StageError, remember_compilations
 
 POINTS: dict[str, dict[str, dict]] = {
@@ -60,7 +61,9 @@ def export_point(run: Run) -> None:
     """The int8 artefact with the alpha that validation chose, and the validation cases; the test split is not looked at."""
     config, validation = run.config, run.split.validation
     served = run.served(True)
-    alpha, reached = evaluate.choose_alpha(served, config.serve, evaluate.sample(validation, 2000), run.repeats)
+    cases = evaluate.sample(validation, 2000)
+    decoded = decode_cases(served, cases, config.serve, masked=not run.repeats)
+    alpha, reached = evaluate.choose_alpha(decoded, cases, config.serve)
     evaluate.write_cases(run.folder, run.data, "validation", validation, config.data.history_length)
     export.write(
         run.folder / "artefact-int8",
@@ -70,6 +73,7 @@ def export_point(run: Run) -> None:
         data=run.data,
         tokenizer=run.text_tokenizer,
         alpha=alpha,
+        temperature=1.0,
         cases=validation,
         metrics=[],
         int8=True,

@@ -17,6 +17,7 @@ from training.config import Serve
 from training.data import Case
 from training.decoder import level_logits
 from training.model import Params
+from training.product_quantiser import ProductVectors
 from training.tokenizer import Tree
 from training.trunk import hidden_states
 
@@ -36,6 +37,7 @@ class Served:
     tree: Tree
     heads: int
     length: int
+    product: ProductVectors | None = None  # where `vectors` are those of it
 
 
 def quantise(w: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -72,18 +74,24 @@ def served_model(
     heads: int,
     length: int,
     int8: bool,
+    product: ProductVectors | None = None,
 ) -> Served:
+    """With `int8`, everything as the artefact stores it; its item vectors are product-quantised where `product` is given."""
+    stored = dequantise(*quantise(vectors, 1), 1) if int8 else vectors
+    if product is not None:
+        stored = product.vectors
     backbone = {k: v for k, v in params.items() if k not in ("item", "text")}
     return Served(
         as_stored(backbone, int8),
         as_stored(decoder, int8),
         as_stored(params["text"], int8),
         [as_stored({"w": book}, int8)["w"] for book in books],
-        dequantise(*quantise(vectors, 1), 1) if int8 else vectors,
+        stored,
         codes,
         tree,
         heads,
         length,
+        product,
     )
 
 

@@ -2,6 +2,7 @@
 
     python -m training.train --config tiny                     # CPU smoke run, under a minute, from generated data
     python -m training.train --config beauty --stage trunk     # one stage; those before it must have run
+    python -m training.train --config beauty --processes 2     # loops shared by two processes on this machine
 
 Stages: trunk, tokenize, decoder, sasrec, baselines, evaluate, export (`all` runs them in this order). A stage whose result
 for the same configuration, data and seed lies in the cache is skipped. Errors that the caller can mend are one line.
@@ -14,8 +15,10 @@ import json
 import shutil
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import jax
@@ -23,12 +26,26 @@ import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
 
-from training import baselines, decoder, evaluate, export, model, optimiser, text, tokenizer, trunk
+from training import (
+    baselines,
+    calibration,
+    decoder,
+    evaluate,
+    export,
+    model,
+    optimiser,
+    product_quantiser,
+    text,
+    tokenizer,
+    trunk,
+)
 from training import config as configuration
 from training.batches import Batcher
 from training.card import model_card
 from training.config import Config, ConfigError, stage_key
 from training.data import CACHE, ROOT, DataError, by_time, leave_one_out, load, repeat_share
+from training.distributed import ALONE, LOST, Alone, DistributedError, end, end_with_parent, join, means_lost
+from training.distributed_launch import SHARED_STAGES, FlagError, WorkerError, add_flags, check_flags, run_stage
 from training.serving import Served, decode_cases, overlap_with_exact, rank_in, served_model
 
 STAGES = ("trunk", "tokenize", "decoder", "sasrec", "baselines", "evaluate", "export")
@@ -50,10 +67,19 @@ class StageError(RuntimeError):
 
 
 class Run:
-    """One experiment in its cache folder. Properties read what earlier stages left there."""
+    """One experiment in its cache folder. Properties read what earlier stages left there.
 
-    def __init__(self, config: Config, cache: Path, out: Path | None) -> None:
-        self.out = out
+    `share` says which processes take part in this one's training loops; `launch` runs a loop's stage in others."""
+
+    def __init__(
+        self,
+        config: Config,
+        cache: Path,
+        out: Path | None,
+        share: Alone = ALONE,
+        launch: Callable[[str], None] | None = None,
+    ) -> None:
+        self.out, self.share, self.launch = out, share, launch
         self.folder = cache / "runs" / run_name(config)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.stage = "data"
@@ -79,6 +105,8 @@ class Run:
         )
 
     def log(self, line: str) -> None:
+        if not self.share.first:
+            return
         stamped = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self.stage} {line}"
         print(stamped, flush=True)
         with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
@@ -93,12 +121,21 @@ class Run:
             raise StageError(f"stage {self.stage}: needs stage {stage} of config {self.config.name} first")
         return path
 
+    def finished(self, stage: str) -> bool:
+        """Whether the cache has all epochs of a training loop."""
+        path = self.path(stage)
+        return path.exists() and len(optimiser.read_note(path)["epochs"]) >= getattr(self.config, stage).epochs
+
     @cached_property
     def text_tokenizer(self) -> Tokenizer:
         path = self.path("trunk", "text.json")
         if not path.exists():
             trained = text.train_tokenizer(self.data.item_texts, self.config.trunk.vocabulary)
-            trained.save(str(path))
+            if not self.share.first:
+                return trained
+            temporary = path.with_suffix(".tmp")
+            trained.save(str(temporary))
+            temporary.replace(path)
         return Tokenizer.from_file(str(path))
 
     @cached_property
@@ -117,8 +154,19 @@ class Run:
         return self.run_trunk(quiet=True)
 
     @cached_property
+    def text_only(self) -> np.ndarray:
+        """Item vectors (items, dim) from text alone."""
+        text = self.params["text"]
+        return np.asarray(model.text_to_item(text, model.text_vectors(text["table"], jnp.asarray(self.tokens))))
+
+    @cached_property
     def vectors(self) -> np.ndarray:
-        return np.asarray(model.item_vectors(self.params, jnp.asarray(self.tokens)))
+        """Item vectors as they are served. A softmax over all items only ever pushes an unseen item's learned vector away."""
+        vectors = np.array(model.item_vectors(self.params, jnp.asarray(self.tokens)))
+        if self.config.codes.unseen_from_text:
+            unseen = evaluate.training_events(self.split, len(vectors)) == 0
+            vectors[unseen] = self.text_only[unseen]
+        return vectors
 
     @cached_property
     def books(self) -> list[np.ndarray]:
@@ -143,6 +191,14 @@ class Run:
             raise StageError(f"stage {self.stage}: stage decoder is unfinished")
         return state["average"]
 
+    @cached_property
+    def product(self) -> product_quantiser.ProductVectors | None:
+        """Product-quantised item vectors, where the configuration or the size of the catalogue asks for them."""
+        subspaces = configuration.product_bytes(self.config, len(self.data.item_ids))
+        if subspaces is None:
+            return None
+        return product_quantiser.quantise(self.vectors, self.codes, self.books, subspaces, self.config.seed)
+
     def served(self, int8: bool, weights: list[model.Params] | None = None) -> Served:
         trained = self.decoder if weights is None else weights
         settings = self.config.trunk
@@ -156,15 +212,17 @@ class Run:
             settings.heads,
             self.config.data.history_length,
             int8,
+            self.product if int8 else None,
         )
 
     # stages, in order
 
     def run_trunk(self, quiet: bool = False) -> model.Params:
-        path = self.path("trunk")
-        if path.exists() and len(optimiser.read_note(path)["epochs"]) >= self.config.trunk.epochs and not quiet:
+        if not quiet and self.share.alone and self.finished("trunk"):
             self.log("skipped: in the cache")
             quiet = True
+        share = ALONE if quiet else self.share
+        share.agree("item texts", self.tokens.tobytes())
         params, _ = trunk.train(
             split=self.split,
             items=len(self.data.item_ids),
@@ -172,8 +230,9 @@ class Run:
             settings=self.config.trunk,
             length=self.config.data.history_length,
             seed=self.config.seed,
-            checkpoint=path,
+            checkpoint=self.path("trunk"),
             log=(lambda line: None) if quiet else self.log,
+            share=share,
         )
         return params
 
@@ -184,12 +243,7 @@ class Run:
         began = time.monotonic()
         books = tokenizer.fit(self.vectors, self.config.codes.levels, self.config.codes.iterations, self.config.seed)
         codes = tokenizer.encode(self.vectors, books)
-        from_text = np.asarray(
-            model.text_to_item(
-                self.params["text"], model.text_vectors(self.params["text"]["table"], jnp.asarray(self.tokens))
-            )
-        )
-        agreement = (tokenizer.encode(from_text, books) == codes).mean(0)
+        agreement = (tokenizer.encode(self.text_only, books) == codes).mean(0)
         leaves = tokenizer.tree(codes, self.config.codes.levels).leaf_sizes
         used = leaves[leaves > 0]
         error = float(
@@ -210,9 +264,10 @@ class Run:
     def run_decoder(self) -> None:
         path = self.path("decoder")
         settings, length = self.config.decoder, self.config.data.history_length
-        if path.exists() and len(optimiser.read_note(path)["epochs"]) >= settings.epochs:
+        if self.share.alone and self.finished("decoder"):
             return self.log("skipped: in the cache")
         hidden, target = self.positions()
+        self.share.agree("codes", self.codes.tobytes())
         self.log(f"{len(hidden):,} hidden states cached")
         serve = self.config.serve
         cases = evaluate.sample(self.split.validation, 1500)
@@ -237,6 +292,7 @@ class Run:
             checkpoint=path,
             log=self.log,
             validate=validate,
+            share=self.share,
         )
 
     def positions(self) -> tuple[np.ndarray, np.ndarray]:
@@ -270,7 +326,10 @@ class Run:
             seed=self.config.seed,
             checkpoint=self.path("sasrec"),
             log=self.log,
+            share=self.share,
         )
+        if not self.share.first:
+            return
         test = self.split.test
         hidden = trunk.hidden_states(params, params["item"], test, settings.heads, self.config.data.history_length)
         ranks = trunk.ranks_of(hidden, np.asarray(params["item"]), test)
@@ -298,27 +357,35 @@ class Run:
         evaluate.write_json(marker, choices)
 
     def run_evaluate(self) -> None:
+        """Ranks of the generator, once; whatever an earlier version of the trainer left out is added to a cached run."""
         marker = self.path("evaluate", "json")
-        length = self.config.data.history_length
-        if not marker.exists():
-            full, int8 = self.served(False), self.served(True)
-            for name, cases in (("validation", self.split.validation), ("test", self.split.test)):
-                evaluate.write_cases(self.folder, self.data, name, cases, length)
-            alpha, reached = evaluate.choose_alpha(
-                int8, self.config.serve, evaluate.sample(self.split.validation, 4000), self.repeats
-            )
-            self.log(f"alpha {alpha:g}, validation N@10 by alpha {reached}")
-            seconds = {"trunk": self.trunk_record["seconds"], "decoder": self.decoder_record["seconds"]}
-            report = evaluate.generator_ranks(
-                self.folder, self.config, self.data, self.split.test, full, int8, alpha, seconds, self.log
-            )
-            evaluate.write_json(marker, {"alpha": alpha, "byAlpha": reached, **report})
+        length, serve = self.config.data.history_length, self.config.serve
+        evaluate.write_items_train(self.folder, self.data, self.split)
+        known = json.loads(marker.read_text()) if marker.exists() else {}
+        if "temperature" not in known:
+            int8 = self.served(True)
+            cases = evaluate.sample(self.split.validation, 4000)
+            decoded = decode_cases(int8, cases, serve, masked=not self.repeats)
+            if not known:
+                for name, held_out in (("validation", self.split.validation), ("test", self.split.test)):
+                    evaluate.write_cases(self.folder, self.data, name, held_out, length)
+                alpha, reached = evaluate.choose_alpha(decoded, cases, serve)
+                self.log(f"alpha {alpha:g}, validation N@10 by alpha {reached}")
+                seconds = {"trunk": self.trunk_record["seconds"], "decoder": self.decoder_record["seconds"]}
+                test, full = self.split.test, self.served(False)
+                report = evaluate.generator_ranks(
+                    self.folder, self.config, self.data, test, full, int8, alpha, seconds, self.log
+                )
+                known = {"alpha": alpha, "byAlpha": reached, **report}
+            known |= calibration.choose_temperature(decoded, cases, known["alpha"])
+            self.log(f"temperature {known['temperature']:g} on {known['temperatureCases']} validation cases")
+            evaluate.write_json(marker, known)
         else:
             self.log("generator's ranks are in the cache")
-        rows = evaluate.table(self.folder, self.data, self.split.test, self.repeats)
-        evaluate.write_json(
-            self.folder / "metrics.json", {"split": "test", "rows": rows, **json.loads(marker.read_text())}
-        )
+        rows = evaluate.table(self.folder, self.split.test, self.repeats)
+        events = evaluate.training_events(self.split, len(self.data.item_ids))
+        parts = evaluate.slice_table(self.folder, self.split.test, events, self.repeats)
+        evaluate.write_json(self.folder / "metrics.json", {"split": "test", "rows": rows, "slices": parts, **known})
         for row in rows:
             gap = row.get("servedMinusThis_ndcg10")
             more = f", served minus this N@10 {gap[0]:+.4f} [{gap[1]:+.4f}, {gap[2]:+.4f}]" if gap else ""
@@ -326,13 +393,14 @@ class Run:
 
     def run_export(self) -> None:
         evaluated = json.loads(self.need("evaluate", "json").read_text())
-        rows = json.loads((self.folder / "metrics.json").read_text())["rows"]
+        metrics = json.loads((self.folder / "metrics.json").read_text())
+        rows = metrics["rows"]
         with np.load(self.need("tokenize")) as file:
             evaluated["levelOneAgreement"] = round(float(file["agreement"][0]), 4)
         for int8 in (False, True):
             name = "artefact-int8" if int8 else "artefact-fp32"
             served = self.served(int8)
-            card = model_card(self.config, self.data, self.split, rows, evaluated, self.repeats)
+            card = model_card(self.config, self.data, self.split, metrics, evaluated, self.repeats)
             manifest = export.write(
                 self.folder / name,
                 model=served,
@@ -341,6 +409,7 @@ class Run:
                 data=self.data,
                 tokenizer=self.text_tokenizer,
                 alpha=evaluated["alpha"],
+                temperature=evaluated.get("temperature", 1.0),
                 cases=self.split.test,
                 metrics=rows,
                 int8=int8,
@@ -359,7 +428,10 @@ class Run:
     def go(self, stage: str) -> None:
         for name in STAGES if stage == "all" else (stage,):
             self.stage = name
-            getattr(self, f"run_{name}")()
+            if self.launch and name in SHARED_STAGES and not self.finished(name):
+                self.launch(name)
+            else:
+                getattr(self, f"run_{name}")()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -369,16 +441,42 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="in place of the configuration's; the run gets a folder of its own")
     parser.add_argument("--out", type=Path, help="folder for the int8 artefact, in place of the configuration's")
     parser.add_argument("--cache", type=Path, default=CACHE, help="cache folder, .cache by default")
+    add_flags(parser)
     options = parser.parse_args(arguments)
     remember_compilations()
     try:
+        check_flags(options)
         config = configuration.load(options.config)
         if options.seed is not None:
             config = configuration.check(replace(config, seed=options.seed))
-        Run(config, options.cache, options.out).go(options.stage)
-    except (ConfigError, DataError, StageError, export.ParityError) as error:
+        if options.worker:
+            return work(config, options)
+        launch = partial(run_stage, options) if options.processes > 1 else None
+        if options.process is None:
+            Run(config, options.cache, options.out, launch=launch).go(options.stage)
+        else:
+            run_stage(options, options.stage)
+    except (ConfigError, DataError, StageError, export.ParityError, FlagError, WorkerError) as error:
         print(f"training: {error}", file=sys.stderr)
-        return 2
+        return error.status if isinstance(error, WorkerError) else 2
+    return 0
+
+
+def work(config: Config, options: argparse.Namespace) -> int:
+    """One process of several in one stage's training loop. Errors end it at once, so that the others notice."""
+    end_with_parent()
+    try:
+        share = join(options.processes, options.process, options.coordinator, options.patience)
+        run = Run(config, options.cache, None, share)
+        share.agree("data or configuration", stage_key(run.config, options.stage, run.data.sha256).encode())
+        run.go(options.stage)
+    except (ConfigError, DataError, StageError, DistributedError) as error:
+        end(str(error), 2)
+    except Exception as error:
+        if means_lost(error):
+            end(f"process {options.process} of {options.processes} lost the others: a connection broke", LOST)
+        traceback.print_exc()
+        end(f"process {options.process} of {options.processes}: {type(error).__name__}", 1)
     return 0
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from training import model, optimiser
 from training.batches import Batcher
 from training.data import Case, Split
+from training.distributed import ALONE, Alone
 from training.metrics import summary, target_ranks
 
 Log = Callable[[str], None]
@@ -81,9 +82,11 @@ def train(
     checkpoint: Path,
     log: Log,
     epochs: int | None = None,
+    share: Alone = ALONE,
 ) -> tuple[model.Params, dict[str, Any]]:
     """Averaged weights and the training record. Goes on from `checkpoint` when it exists; each epoch's order and dropout
-    depend on (seed, epoch) only, so an interrupted run ends where an uninterrupted one does."""
+    depend on (seed, epoch) only, so an interrupted run ends where an uninterrupted one does. With a `share` of several
+    processes the first one's checkpoint and record count, and it alone validates and saves."""
     epochs = settings.epochs if epochs is None else epochs
     keys = jax.random.split(jax.random.key(seed), 4)
     params: model.Params = model.init_backbone(keys[0], settings.dim, settings.layers, length)
@@ -96,15 +99,16 @@ def train(
             del params["text"]["table"]
     state = optimiser.init_state(params)
     record: dict[str, Any] = {"epochs": [], "seconds": 0.0}
-    if checkpoint.exists():
+    if share.first and checkpoint.exists():
         state, record = optimiser.load(checkpoint, state)
         log(f"goes on after epoch {len(record['epochs'])} from {checkpoint.name}")
+    state, done = share.from_first(state, len(record["epochs"]))
     batcher = Batcher(split.train, length, settings.targets_per_step, seed, settings.buckets)
-    device_tokens = None if tokens is None else jnp.asarray(tokens)
+    device_tokens = None if tokens is None else share.everywhere(jnp.asarray(tokens))
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     device = jax.devices()[0]
     log(
-        f"device {device.device_kind} ({device.platform}), float32, {count:,} parameters, {batcher.total:,} targets an epoch"
+        f"device {device.device_kind} ({device.platform}), float32, {count:,} parameters, {batcher.total:,} targets an epoch{share.note}"
     )
 
     def loss_of(
@@ -112,10 +116,11 @@ def train(
     ) -> jax.Array:
         rows, place, target, weight = batch
         drop_key, noise_key = jax.random.split(key)
-        vectors = model.item_vectors(params, tokens, drop_key, getattr(settings, "drop_learned", 0.0))
+        dropped = getattr(settings, "drop_learned", 0.0)
+        vectors = share.whole(model.item_vectors(params, share.cut(tokens), drop_key, dropped))
         states = model.encode(params, vectors[rows], settings.heads, noise_key, settings.dropout)
         flat = states.reshape(-1, settings.dim)[place]  # (targets, dim): only positions that have a next item
-        return model.softmax_loss(flat, vectors, target, weight) / settings.targets_per_step
+        return share.softmax_loss(flat, vectors, target, weight) / settings.targets_per_step
 
     def step(
         state: dict[str, Any], tokens: jax.Array | None, key: jax.Array, batch: tuple[jax.Array, ...]
@@ -123,23 +128,26 @@ def train(
         loss, gradient = jax.value_and_grad(loss_of)(state["params"], tokens, key, batch)
         return optimiser.update(state, gradient, settings.learning_rate, settings.average), loss
 
-    jitted = jax.jit(step, donate_argnums=0)
+    jitted = share.jit(step)
     validation = split.validation[:: max(1, len(split.validation) // getattr(settings, "validation_users", 4000))]
-    for epoch in range(len(record["epochs"]), epochs):
+    for epoch in range(done, epochs):
         began = time.monotonic()
         epoch_key = jax.random.fold_in(keys[3], epoch)
         losses = []
         for number, batch in enumerate(batcher.epoch(epoch)):
-            arrays = (batch.items, batch.place, batch.target, batch.weight)
+            arrays = share.batch((batch.items, batch.place, batch.target, batch.weight))
             state, loss = jitted(state, device_tokens, jax.random.fold_in(epoch_key, number), arrays)
-            losses.append(loss)
+            losses.append(share.finished(loss))
         mean = float(jnp.sum(jnp.stack(losses))) * settings.targets_per_step / batcher.total
         seconds = time.monotonic() - began
         entry: dict[str, Any] = {"loss": round(mean, 5), "seconds": round(seconds, 1)}
         line = f"epoch {epoch + 1}/{epochs} loss {mean:.4f} {seconds:.1f} s, {seconds * (epochs - epoch - 1) / 60:.1f} min left"
+        if not share.first:
+            continue
         if (epoch + 1) % getattr(settings, "validate_every", 5) == 0 or epoch + 1 == epochs:
-            vectors = model.item_vectors(state["average"], device_tokens)
-            hidden = hidden_states(state["average"], vectors, validation, settings.heads, length)
+            average = share.local(state["average"])
+            vectors = model.item_vectors(average, share.local(device_tokens))
+            hidden = hidden_states(average, vectors, validation, settings.heads, length)
             _, masked = ranks_of(hidden, np.asarray(vectors), validation)
             entry["validation"] = summary(masked)
             line += f", validation R@10 {entry['validation']['recall10']:.4f} N@10 {entry['validation']['ndcg10']:.4f}"
@@ -147,4 +155,4 @@ def train(
         record["seconds"] += time.monotonic() - began
         optimiser.save(checkpoint, state, record)
         log(line)
-    return state["average"], record
+    return share.local(state["average"]), record

@@ -34,7 +34,7 @@ CONFIG = Config(
         validate_every=5,
         validation_users=4000,
     ),
-    codes=Codes(levels=(64, 64), iterations=50),
+    codes=Codes(levels=(64, 64), iterations=50, unseen_from_text=True),
     decoder=Decoder(
         hidden=256, rank=32, teacher=0.7, noise=0.5, learning_rate=1e-3, average=0.999, batch=1024, epochs=6
     ),

@@ -41,7 +41,7 @@ CONFIG = Config(
         validate_every=7,
         validation_users=3000,
     ),
-    codes=Codes(levels=(24, 24), iterations=50),
+    codes=Codes(levels=(24, 24), iterations=50, unseen_from_text=True),
     decoder=Decoder(
         hidden=128, rank=16, teacher=0.7, noise=0.5, learning_rate=2e-3, average=0.99, batch=1024, epochs=4
     ),
