@@ -14,32 +14,43 @@ export interface BenchArguments {
   readonly quick: boolean;
   readonly dataset: string | undefined;
   readonly seeds: readonly number[];
-  /** Whether bench/results/<name>.json is written. */
+  /** Whether the results file is written. */
   readonly write: boolean;
+  /** Folder of the results file, in place of bench/results. */
+  readonly out?: string | undefined;
+  /** What a benchmark takes beside these. */
+  readonly more: Readonly<Record<string, string | boolean | undefined>>;
 }
 
 /** `[low, high]` at 95 %. */
 export type Interval = readonly [low: number, high: number];
 
 /**
- * --quick, --dataset NAME, --seeds 0,1,2 and --no-write. An unknown argument ends the process with 2.
+ * --quick, --dataset NAME, --seeds 0,1,2, --no-write and --out FOLDER. An unknown argument ends the process with 2.
  * @param defaults what a benchmark uses where nothing is said
+ * @param more arguments of this benchmark alone
  */
-export function benchArguments(defaults: { dataset?: string; seeds?: readonly number[] } = {}): BenchArguments {
+export function benchArguments(
+  defaults: { dataset?: string; seeds?: readonly number[] } = {},
+  more: Readonly<Record<string, "string" | "boolean">> = {},
+): BenchArguments {
   try {
     const { values } = parseArgs({
       options: {
+        ...Object.fromEntries(Object.entries(more).map(([name, type]) => [name, { type }])),
         quick: { type: "boolean", default: false },
         dataset: { type: "string" },
         seeds: { type: "string" },
         write: { type: "boolean", default: true },
+        out: { type: "string" },
       },
       allowNegative: true,
     });
-    const seeds = values.seeds?.split(",").map(Number) ?? defaults.seeds ?? [];
+    const { quick, dataset, seeds: given, write, out, ...rest } = values;
+    const seeds = given?.split(",").map(Number) ?? defaults.seeds ?? [];
     if (!seeds.every((seed) => Number.isInteger(seed)))
-      throw new TypeError(`--seeds takes whole numbers, got ${values.seeds}`);
-    return { quick: values.quick, dataset: values.dataset ?? defaults.dataset, seeds, write: values.write };
+      throw new TypeError(`--seeds takes whole numbers, got ${given}`);
+    return { quick, dataset: dataset ?? defaults.dataset, seeds, write, out, more: rest };
   } catch (error) {
     return leave(error instanceof Error ? error.message : String(error));
   }
@@ -75,7 +86,7 @@ export function startBench(
       };
       process.stderr.write(`${formatTable(table)}\n`);
       if (args.write) {
-        const folder = path.join(import.meta.dirname, "results");
+        const folder = args.out ?? path.join(import.meta.dirname, "results");
         mkdirSync(folder, { recursive: true });
         const name = args.dataset === undefined ? bench : `${bench}-${args.dataset}`;
         writeFileSync(path.join(folder, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
@@ -170,4 +181,16 @@ export function bootstrapMean(values: readonly number[], seed = "bootstrap"): { 
     return sum / values.length;
   });
   return { mean: mean(values), interval: [percentile(means, 0.025), percentile(means, 0.975)] };
+}
+
+/** The median and its percentile bootstrap interval: values are drawn with replacement. */
+export function bootstrapMedian(
+  values: readonly number[],
+  seed = "bootstrap",
+): { readonly value: number; readonly interval: Interval } {
+  const random = seededRandom(seed);
+  const medians = Array.from({ length: RESAMPLES }, () =>
+    median(values.map(() => values[Math.floor(random() * values.length)]!)),
+  );
+  return { value: median(values), interval: [percentile(medians, 0.025), percentile(medians, 0.975)] };
 }

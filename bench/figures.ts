@@ -2,7 +2,7 @@
  * Puts the figures of bench/results/ between the markers of README.md, so that no figure there is typed by hand:
  * `npm run bench:figures`. `--check` changes nothing and fails when README.md says something else.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
@@ -57,6 +57,91 @@ function ranking(dataset: string): string {
   return table(["", "R@5", "N@5", "R@10", "N@10", "kept: R@5", "N@5", "R@10", "N@10"], cells);
 }
 
+/** Seeds of the trainings that the served row is the mean of. */
+function seedsOf(dataset: string): readonly number[] {
+  const served = result(`ranking-${dataset}`).rows.find((row) => row["model"] === "generator-int8")!;
+  return (served["perSeed"] as readonly { readonly seed: number }[] | undefined)?.map(({ seed }) => seed) ?? [0];
+}
+
+function seeds(dataset: string): string {
+  const { length } = seedsOf(dataset);
+  return length === 1 ? "one seed" : `mean of ${length} seeds`;
+}
+
+function command(dataset: string): string {
+  const list = seedsOf(dataset);
+  return `npm run bench:ranking -- --dataset ${dataset}${list.length === 1 ? "" : ` --seeds ${list.join()}`}`;
+}
+
+interface Slice {
+  readonly slice: string;
+  readonly definition: string;
+  readonly cases: number;
+  readonly rows: readonly { readonly model: string; readonly recall10: number; readonly ndcg10: number }[];
+  readonly paired: readonly Paired[];
+}
+
+/** What is served on parts of the cases; nothing where the result has none. */
+function slices(dataset: string): string {
+  const all = (result(`ranking-${dataset}`)["slices"] as readonly Slice[] | undefined) ?? [];
+  if (all.length === 0) return "";
+  const rows = all.map(({ slice, definition, cases, rows: models, paired: gaps }) => {
+    const served = models.find(({ model }) => model === "generator-int8")!;
+    const minus = ["item-knn", "sasrec-ce"].map((b) => difference(gaps, b));
+    const count = cases.toLocaleString("en-US");
+    return [`${slice}: ${definition}`, count, fixed(served.recall10, 4), fixed(served.ndcg10, 4), ...minus];
+  });
+  return `\n${table(["cases", "number", "R@10", "N@10", "N@10 minus item-kNN's", "minus SASRec's"], rows)}\n`;
+}
+
+interface Dataset {
+  readonly dataset: string;
+  readonly cases: number;
+  readonly items: number;
+  readonly ranking: string;
+  readonly seeds: readonly number[];
+  readonly models: readonly { readonly model: string; readonly recall10: number; readonly ndcg10: number }[];
+  readonly served: readonly (Omit<Paired, "a" | "b"> & { readonly minus: string })[];
+  readonly totalMinutes: number;
+}
+
+/** Every data set in one table, where `npm run bench:ranking -- --all` has been run. */
+function everyDataset(): string {
+  if (!existsSync(path.join(ROOT, "bench", "results", "ranking.json"))) return "";
+  const { rows, totalHours } = result("ranking");
+  const cells = (rows as unknown as readonly Dataset[]).map((row) => {
+    const of = (model: string) => row.models.find((one) => one.model === model);
+    const served = of("generator-int8")!;
+    const gaps = row.served.map(({ minus, ...gap }) => ({ a: "generator-int8", b: minus, ...gap }));
+    return [
+      row.dataset.replace("_", " "),
+      String(row.seeds.length),
+      row.cases.toLocaleString("en-US"),
+      row.items.toLocaleString("en-US"),
+      ...[served.recall10, served.ndcg10, of("generator-alone")?.ndcg10].map((value) => fixed(value, 4)),
+      ...["sasrec-ce", "item-knn", "popularity"].map((b) => difference(gaps, b)),
+      fixed(row.totalMinutes, 0),
+    ];
+  });
+  const columns = [
+    "",
+    "seeds",
+    "cases",
+    "items",
+    "R@10",
+    "N@10",
+    "alone N@10",
+    "N@10 minus SASRec's",
+    "minus item-kNN's",
+  ];
+  return `
+**Every data set** (\`npm run bench:ranking -- --all\`; one configuration, chosen on Beauty's validation cases, unchanged; Larder has its own). Training
+all of it took ${fixed(totalHours, 1)} hours.
+
+${table([...columns, "minus popularity's", "minutes"], cells)}
+`;
+}
+
 interface Paired {
   readonly a: string;
   readonly b: string;
@@ -65,11 +150,15 @@ interface Paired {
   readonly interval: readonly [number, number];
 }
 
-function paired(dataset: string, b: string): string {
-  const all = result(`ranking-${dataset}`)["paired"] as readonly Paired[];
+/** Served minus another model in NDCG@10. */
+function difference(all: readonly Paired[], b: string): string {
   const found = all.find((one) => one.a === "generator-int8" && one.b === b && one.metric === "ndcg10");
   if (found === undefined) return "not measured";
   return `${fixed(found.difference, 4)} [${found.interval.map((bound) => fixed(bound, 4)).join(", ")}]`;
+}
+
+function paired(dataset: string, b: string): string {
+  return difference(result(`ranking-${dataset}`)["paired"] as readonly Paired[], b);
 }
 
 function latency(dataset: string): string {
@@ -116,17 +205,17 @@ function figures(): string {
   const cold = result("latency-beauty")["cold"] as { firstAnswer: number; runtimeReady: number };
   const { cases, items } = result("ranking-beauty");
   return `
-**Ranking, Amazon Beauty** (\`npm run bench:ranking -- --dataset beauty\`; test split, leave one out, all ${fixed(items, 0)} items ranked for
-${fixed(cases, 0)} users, one seed; left: the user's earlier items taken out of the ranking, right: kept). NDCG@10 of what is served minus SASRec's:
+**Ranking, Amazon Beauty** (\`${command("beauty")}\`; test split, leave one out, all ${fixed(items, 0)} items ranked for
+${fixed(cases, 0)} users, ${seeds("beauty")}; left: the user's earlier items taken out of the ranking, right: kept). NDCG@10 of what is served minus SASRec's:
 ${paired("beauty", "sasrec-ce")}; minus the fp32 generator's: ${paired("beauty", "generator-fp32")} (95 %, paired over users).
 
 ${ranking("beauty")}
-
-**Ranking, Larder** (\`npm run bench:ranking -- --dataset larder\`; the last 14 days; repeats are part of this world, so look right). Served minus
+${slices("beauty")}
+**Ranking, Larder** (\`${command("larder")}\`; the last 14 days; repeats are part of this world, so look right). Served minus
 item-kNN: ${paired("larder", "item-knn")}; minus popularity: ${paired("larder", "popularity")}.
 
 ${ranking("larder")}
-
+${slices("larder")}${everyDataset()}
 **Latency** in workerd, Beauty at d 128, 12,101 items (\`npm run bench:latency -- --dataset beauty\`). Generation is encode, decode, filter and re-score. A
 request is one object call beside it, rows from the isolate's cache; a strict one asks the primary database twice more. A cold isolate answers first after ${fixed(cold.firstAnswer, 0)} ms, of which the runtime takes
 ${fixed(cold.runtimeReady, 0)}; a request with little time (\`timeoutMs\`) gets a labelled fallback meanwhile.

@@ -7,6 +7,9 @@ import { freePort, migrate } from "../demo/dev-server.ts";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
 const START_TIMEOUT_MS = 90_000;
+const SETTLE_MS = 1000;
+/** The simulator's own tracing runs on the thread that is measured; production has nothing of the kind there. */
+const NO_COLLECTOR = { X_LOCAL_OBSERVABILITY: "false", X_LOCAL_EXPLORER: "false" };
 
 export const OPERATOR_KEY = "ew_op_bench.0123456789abcdefghijklmnopqrstuvwxyzABCDEF";
 
@@ -15,12 +18,13 @@ export interface BenchServer {
   stop(): Promise<void>;
 }
 
-function writeConfig(folder: string): string {
+function writeConfig(folder: string, engine: string): string {
   const file = path.join(folder, "wrangler.toml");
   const main = JSON.stringify(path.join(ROOT, "bench", "worker", "latency.ts"));
   const migrations = JSON.stringify(path.join(ROOT, "migrations"));
   const config = readFileSync(path.join(ROOT, "wrangler.toml"), "utf8")
     .replace(/^main = .*$/m, `main = ${main}`)
+    .replace(/^INFERENCE_ENGINE = "\w+"/m, `INFERENCE_ENGINE = "${engine}"`)
     .replace(/^migrations_dir = "[^"]*"/m, `migrations_dir = ${migrations}`);
   writeFileSync(file, config);
   const secrets = [`OPERATOR_KEY="${OPERATOR_KEY}"`, 'WORKER_SECRET="bench-worker-secret-of-at-least-32-characters"'];
@@ -28,16 +32,27 @@ function writeConfig(folder: string): string {
   return file;
 }
 
+export interface BenchServerOptions {
+  /** Which engine runs the model; as shipped where nothing is said. */
+  readonly engine?: "auto" | "typed" | "onnx";
+  /** The server is up before anything was asked of the Worker, so that the first request meets a fresh isolate. */
+  readonly isFresh?: boolean;
+}
+
 /** Starts in `folder`; what it stores stays there for the next start. @throws Error with the last lines when it does not come up */
-export async function startBenchServer(folder: string): Promise<BenchServer> {
+export async function startBenchServer(
+  folder: string,
+  { engine = "auto", isFresh = false }: BenchServerOptions = {},
+): Promise<BenchServer> {
   mkdirSync(folder, { recursive: true });
   const persist = path.join(folder, "state");
   migrate(persist);
-  const config = writeConfig(folder);
+  const config = writeConfig(folder, engine);
   const port = await freePort();
   const wrangler = path.join(ROOT, "node_modules", "wrangler", "wrangler-dist", "cli.js");
   const where = [
     "--local",
+    "--minify", // as it is deployed
     "--ip",
     "127.0.0.1",
     "--port",
@@ -51,7 +66,7 @@ export async function startBenchServer(folder: string): Promise<BenchServer> {
     cwd: folder,
     detached: true, // a process group of its own, so that one signal reaches workerd too
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" },
+    env: { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", ...NO_COLLECTOR },
   });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
@@ -72,11 +87,18 @@ export async function startBenchServer(folder: string): Promise<BenchServer> {
   };
   const url = `http://127.0.0.1:${port}`;
   for (const deadline = Date.now() + START_TIMEOUT_MS; Date.now() < deadline; await sleep(100)) {
-    const answer = await fetch(`${url}/healthz`).catch(() => undefined);
-    await answer?.arrayBuffer();
-    if (answer?.ok === true) return { url, stop };
+    if (isFresh ? output.includes("Ready on") : await isServing(url)) {
+      if (isFresh) await sleep(SETTLE_MS); // wrangler's own start goes on for a moment
+      return { url, stop };
+    }
     if (child.exitCode !== null) break;
   }
   await stop();
   throw new Error(`the Worker did not come up:\n${output}`);
+}
+
+async function isServing(url: string): Promise<boolean> {
+  const answer = await fetch(`${url}/healthz`).catch(() => undefined);
+  await answer?.arrayBuffer();
+  return answer?.ok === true;
 }

@@ -15,10 +15,12 @@ import type { ModelSource } from "../functions/inference/load-model.ts";
 import { Parity } from "../functions/inference/parity.ts";
 import { benchArguments, leave, percentile, round, startBench } from "./bench.ts";
 import { type BenchServer, OPERATOR_KEY, startBenchServer } from "./latency-server.ts";
+import { measureCold } from "./latency-cold.ts";
 import { folderSource } from "./model-files.ts";
 
 const HISTORIES = [5, 20, 50];
 const BEAMS = [10, 20, 50];
+const COLD_BEAMS = 20;
 const USERS = 8; // of each history length, in turn
 const ITEMS_A_BATCH = 1000;
 const CONCURRENT = 4;
@@ -26,6 +28,7 @@ const CONCURRENT = 4;
 const args = benchArguments({ dataset: "larder" });
 const requests = args.quick ? 40 : 300; // a row
 const rounds = args.quick ? 2 : 6; // rows in turn, so that a busy machine slows all alike
+const restarts = args.quick ? 2 : 5; // of workerd, for each figure of the cold isolate
 const loadMs = args.quick ? 700 : 3000;
 
 const root = path.join(import.meta.dirname, "..");
@@ -110,7 +113,7 @@ interface Answer {
   readonly items: readonly unknown[];
 }
 
-const recommend = (client: Client, user: string, more: { timeoutMs?: number; consistency?: "strict" } = {}) =>
+const recommend = (client: Client, user: string, more: { consistency?: "strict" } = {}) =>
   client.request<Answer>("POST", "/v1/recommendations", {
     json: { userId: user, count: 20, fields: ["title"], ...more },
   });
@@ -195,42 +198,6 @@ async function measureBeams(
   return rows;
 }
 
-/** A fresh isolate: how long its first answers take. Two starts, since only the first request of each is cold. */
-async function measureCold(storage: string, app: { id: string; key: string }) {
-  const first = async (measure: (url: string, client: Client) => Promise<number>) => {
-    const server = await startBenchServer(storage);
-    try {
-      return await measure(server.url, new Client({ url: server.url, key: app.key, retries: 0 }));
-    } finally {
-      await server.stop();
-    }
-  };
-  let isModel = false;
-  const firstAnswer = await first((_, client) =>
-    timedRequest(async () => {
-      isModel = (await recommend(client, userId(20, 0))).source === "model";
-    }),
-  );
-  if (!isModel) throw new Error("the first answer of a fresh isolate did not come from the model");
-  let underTimeout = "";
-  const firstAnswerUnderTimeout = await first((_, client) =>
-    timedRequest(async () => {
-      underTimeout = (await recommend(client, userId(20, 0), { timeoutMs: 100 })).source;
-    }),
-  );
-  const runtimeReady = await first(async (url) => {
-    const response = await fetch(`${url}/bench/ready?app=${app.id}`);
-    const answer = (await response.json()) as { ms: number };
-    return answer.ms;
-  });
-  return {
-    firstAnswer: round(firstAnswer, 1),
-    firstAnswerEngine: null, // there is no second engine: until the runtime is up, a request with a time limit falls back
-    runtimeReady: round(runtimeReady, 1),
-    firstAnswerUnderTimeout: { timeoutMs: 100, ms: round(firstAnswerUnderTimeout, 1), source: underTimeout },
-  };
-}
-
 const bench = startBench("latency", args);
 const source = await folderSource(folder);
 const ids = new TextDecoder()
@@ -251,9 +218,10 @@ try {
     process.stderr.write(`${beams} beams measured\n`);
   }
   const noopPerSecond = await throughput(() => noop(url));
+  await app.client.request("POST", `/v1/models/beams-${COLD_BEAMS}/promote`);
   await server.stop();
   server = undefined;
-  const cold = await measureCold(storage, app);
+  const cold = await measureCold(storage, { ...app, userId: userId(20, 0) }, restarts);
   const noopP50 = percentile(zero, 0.5);
   const rows = measured.map(({ history, beams, whole, strict, generation, requestsPerSecond }) => ({
     history,

@@ -1,6 +1,6 @@
 /** Recall@k and NDCG@k of one relevant item from its rank, and bootstrap intervals over users that pair all models. */
 import { seededRandom } from "../functions/domain/generation/random.ts";
-import { type Interval, percentile, round } from "./bench.ts";
+import { type Interval, mean, percentile, round } from "./bench.ts";
 
 /** 0-based rank of the relevant item in a list, -1 where it is not in it. */
 export type Ranks = readonly number[];
@@ -28,11 +28,26 @@ export function figuresOf(ranks: Ranks): Figures {
   return { recall5: of("recall5"), ndcg5: of("ndcg5"), recall10: of("recall10"), ndcg10: of("ndcg10") };
 }
 
+/** Figures of several trainings of one model on the same cases: their mean. */
+export function meanFigures(runs: readonly Ranks[]): Figures {
+  const figures = runs.map(figuresOf);
+  const of = (metric: Metric) => round(mean(figures.map((one) => one[metric])), 5);
+  return { recall5: of("recall5"), ndcg5: of("ndcg5"), recall10: of("recall10"), ndcg10: of("ndcg10") };
+}
+
+/** Sample standard deviation over trainings, null for fewer than two. */
+export function spread(values: readonly number[]): number | null {
+  if (values.length < 2) return null;
+  const middle = mean(values);
+  return round(Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1)), 5);
+}
+
 const RESAMPLES = 2000;
 
 /**
  * Percentile bootstrap (Efron 1979): users are drawn with replacement, each with all of its cases. All columns share the
- * draws, so that a difference of two columns is a paired one.
+ * draws, so that a difference of two columns is a paired one. A column is the mean over the trainings of one model, so an
+ * interval says how far the figure depends on who was asked, not on the luck of a training: `spread` says that.
  */
 export class UserBootstrap {
   readonly #user: Int32Array; // of a case
@@ -52,12 +67,18 @@ export class UserBootstrap {
     this.#random = seededRandom(`ranking ${seed}`);
   }
 
-  /** @returns the column, for `interval` and `difference`. @throws RangeError for another number of cases */
-  add(ranks: Ranks, metric: Metric): number {
-    if (ranks.length !== this.#user.length)
-      throw new RangeError(`${ranks.length} ranks for ${this.#user.length} cases`);
+  /**
+   * @param runs ranks of the same cases by one training each
+   * @returns the column, for `interval` and `difference`. @throws RangeError for no run or another number of cases
+   */
+  add(runs: readonly Ranks[], metric: Metric): number {
+    if (runs.length === 0) throw new RangeError("a column of no run");
     const sums = new Float64Array(this.#cases.length);
-    for (const [at, rank] of ranks.entries()) sums[this.#user[at]!]! += gain(metric, rank);
+    for (const ranks of runs) {
+      if (ranks.length !== this.#user.length)
+        throw new RangeError(`${ranks.length} ranks for ${this.#user.length} cases`);
+      for (const [at, rank] of ranks.entries()) sums[this.#user[at]!]! += gain(metric, rank) / runs.length;
+    }
     this.#means = undefined;
     return this.#columns.push(sums) - 1;
   }

@@ -1,268 +1,210 @@
 /**
- * Ranking quality on a data set's test split, all items ranked: the trainer's comparisons as it ranked them, the generator
- * through the Worker's own decoding code and onnxruntime-web. `--quick` takes every n-th case, a thousand in all.
+ * Ranking quality on a data set's test split, all items ranked, over several trainings: the trainer's comparisons as it ranked
+ * them, the generator through the Worker's own decoding code and onnxruntime-web; slices of the cases, and how far probabilities
+ * can be believed. `--dataset a,b` or `--all` measures several and ends with one summary. A training that is missing is named
+ * with the command that makes it, and then nothing is written to bench/results. `--quick` takes every n-th case, a thousand in all.
  */
-import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
-import * as z from "zod";
-import { PlaceBitmap, withoutNumbers } from "../functions/domain/generation/bitmap.ts";
-import { generate, type GenerateOptions } from "../functions/domain/generation/generate.ts";
-import type { DecodeNetwork, GenerativeModel } from "../functions/domain/generation/types.ts";
-import { loadModel, type LoadedModel } from "../functions/inference/load-model.ts";
-import { historyVectors } from "../functions/inference/parity.ts";
-import { benchArguments, leave, round, startBench } from "./bench.ts";
-import { everyRow, folderSource } from "./model-files.ts";
-import "./node-runtime.ts";
-import { type Figures, figuresOf, METRICS, type Metric, type Ranks, UserBootstrap } from "./ranking-figures.ts";
+import { type BenchArguments, benchArguments, leave, round, startBench, type Table } from "./bench.ts";
+import type { Figures } from "./ranking-figures.ts";
+import { METRICS } from "./ranking-figures.ts";
+import { calibrationOf, openRun, quickPart, type Run, servedRanks } from "./ranking-served.ts";
+import { slicesOf } from "./ranking-slices.ts";
+import { summaryOf, type TrainingMinutes } from "./ranking-summary.ts";
+import { agreement, INTERVAL_COVERS, type ModelRuns, SERVED, slicedTable, tableOf } from "./ranking-table.ts";
+import {
+  digest,
+  isTrained,
+  type Ranked,
+  runFolder,
+  trainCommand,
+  trainersRanks,
+  trainingEvents,
+} from "./run-folder.ts";
 
-const QUICK_CASES = 1000;
-/** Candidates asked for, as a request does by default. */
-const COUNT = 20;
-/** Above it, repeats are common and a request keeps earlier items in its list unless it says otherwise. */
-const REPEATS_ALLOWED_FROM = 0.05;
+const ALL = ["beauty", "sports", "movietweetings", "online_retail", "larder"];
+/** They leave nothing to chance: one run of any seed stands for all. */
+const WITHOUT_CHANCE = ["popularity", "item-knn"];
 
-const Rows = z.array(z.int().min(0));
-const Cases = z.object({
-  dataset: z.string(),
-  split: z.string(),
-  users: z.array(z.object({ user: z.string(), history: Rows.min(1), target: z.int().min(0), seen: Rows })).min(1),
-});
-type Case = z.infer<typeof Cases>["users"][number];
-
-const RanksFile = z.object({
-  trainSeconds: z.number().nullable(),
-  unmasked: z.array(z.int()),
-  masked: z.array(z.int()),
-});
-
-/** `masked`: the user's earlier items are left out of the ranking. */
-interface Ranked {
-  readonly masked: Ranks;
-  readonly unmasked: Ranks;
+/** Trainings that are there, of those asked for. */
+async function runsOf(dataset: string, seeds: readonly number[]): Promise<{ runs: Run[]; missing: number[] }> {
+  const missing = seeds.filter((seed) => !isTrained(runFolder(dataset, seed)));
+  for (const seed of missing) {
+    const folder = path.relative(".", runFolder(dataset, seed));
+    process.stderr.write(`${folder} is missing or unfinished; to make it: ${trainCommand(dataset, seed)}\n`);
+  }
+  const runs: Run[] = [];
+  for (const seed of seeds) if (!missing.includes(seed)) runs.push(await openRun(runFolder(dataset, seed), seed));
+  const questions = runs.map(({ cases }) => digest(JSON.stringify(cases.map(({ user, target }) => [user, target]))));
+  const other = runs.find((_, at) => questions[at] !== questions[0]);
+  if (other !== undefined)
+    leave(`${path.relative(".", other.folder)} has other cases than ${path.relative(".", runs[0]!.folder)}`);
+  return { runs, missing };
 }
 
-/** One way to decode, beside what the manifest says. */
-type Variant = Omit<GenerateOptions, "count">;
-
-/** Runs each graph once for equal inputs within a case: variants differ in what they do with the answers. */
-class CaseNetwork implements DecodeNetwork {
-  readonly #network: DecodeNetwork;
-  #encoded: ReturnType<DecodeNetwork["encode"]> | undefined;
-  readonly #steps = new Map<string, Promise<Float32Array>>();
-
-  constructor(network: DecodeNetwork) {
-    this.#network = network;
-  }
-
-  forget(): void {
-    this.#encoded = undefined;
-    this.#steps.clear();
-  }
-
-  encode(x: Float32Array, length: number): ReturnType<DecodeNetwork["encode"]> {
-    return (this.#encoded ??= this.#network.encode(x, length));
-  }
-
-  step(level: number, h: Float32Array, prefixes: Int32Array, beams: number): Promise<Float32Array> {
-    const key = `${level}:${prefixes.subarray(0, beams * (level - 1)).join()}`;
-    const known = this.#steps.get(key) ?? this.#network.step(level, h, prefixes, beams);
-    this.#steps.set(key, known);
-    return known;
-  }
+function meanOf(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? null : round(known.reduce((sum, value) => sum + value, 0) / known.length, 1);
 }
 
-async function rankCases(
-  model: LoadedModel,
-  cases: readonly Case[],
-  variants: Readonly<Record<string, Variant>>,
-): Promise<Record<string, Ranked>> {
-  const network = new CaseNetwork(model.network);
-  const { order, vectors, scoring, historyLength } = model;
-  const decoding: GenerativeModel = { order, vectors, scoring, historyLength, network };
-  const all = PlaceBitmap.all(order.size);
-  const ranked = Object.entries(variants).map(([name, options]) => ({
-    name,
-    options,
-    masked: [] as number[],
-    unmasked: [] as number[],
-  }));
-  for (const [at, { history, target, seen }] of cases.entries()) {
-    network.forget();
-    const places = history.slice(-historyLength).map((row) => order.placeOf(row + 1));
-    const input = { vectors: historyVectors(model, places), length: places.length };
-    const unseen = withoutNumbers(
-      all,
-      order,
-      seen.map((row) => row + 1),
-    );
-    for (const { options, masked, unmasked } of ranked) {
-      for (const [ranks, legal] of [
-        [masked, unseen],
-        [unmasked, all],
-      ] as const) {
-        const found = await generate(decoding, input, legal, { ...options, count: COUNT });
-        ranks.push(found.places.indexOf(order.placeOf(target + 1)));
-      }
+async function modelsOf(runs: readonly Run[], quick: boolean): Promise<ModelRuns[]> {
+  const part = (ranks: Ranked): Ranked =>
+    quick ? { masked: quickPart(ranks.masked), unmasked: quickPart(ranks.unmasked) } : ranks;
+  const models: ModelRuns[] = [];
+  for (const model of [...WITHOUT_CHANCE, "sasrec-ce", "exact-scan"]) {
+    const found = runs.flatMap(({ folder, seed }) => {
+      const ranks = trainersRanks(folder, model);
+      return ranks === undefined ? [] : [{ seed, ranks }];
+    });
+    if (WITHOUT_CHANCE.includes(model)) found.splice(1);
+    if (found.length === 0) {
+      process.stderr.write(`no ranks-${model}.json: left out\n`);
+      continue;
     }
-    if (at % 2000 === 1999) process.stderr.write(`${model.modelVersion}: ${at + 1} of ${cases.length} cases\n`);
+    models.push({
+      model,
+      served: false,
+      rankedBy: "trainer",
+      seeds: found.map(({ seed }) => seed),
+      runs: found.map(({ ranks }) => part(ranks)),
+      artefactBytes: null,
+      trainSeconds: meanOf(found.map(({ ranks }) => ranks.trainSeconds)),
+    });
   }
-  return Object.fromEntries(ranked.map(({ name, masked, unmasked }) => [name, { masked, unmasked }]));
+  const decoded: Awaited<ReturnType<typeof servedRanks>>[] = [];
+  for (const run of runs) decoded.push(await servedRanks(run, quick));
+  const bytes = ({ files }: Run["int8"]) => files.reduce((sum, file) => sum + file.bytes, 0);
+  for (const model of Object.keys(decoded[0]!)) {
+    models.push({
+      model,
+      served: model === SERVED,
+      rankedBy: "worker",
+      seeds: runs.map(({ seed }) => seed),
+      runs: decoded.map((ranks) => ranks[model]!),
+      artefactBytes: bytes(model === "generator-fp32" ? runs[0]!.fp32 : runs[0]!.int8),
+      trainSeconds: meanOf(runs.map(({ folder }) => trainersRanks(folder, SERVED)?.trainSeconds ?? null)),
+    });
+  }
+  return models;
 }
 
-function readJson<Schema extends z.ZodType>(file: string, schema: Schema): z.output<Schema> | undefined {
-  return existsSync(file) ? schema.parse(JSON.parse(readFileSync(file, "utf8"))) : undefined;
+/** Minutes of training each model by seed; ranking and export are not in them. */
+function minutesOf(runs: readonly Run[]): TrainingMinutes[] {
+  return runs.map(({ folder, seed }) => {
+    const minutes = (model: string) => round((trainersRanks(folder, model)?.trainSeconds ?? 0) / 60, 1);
+    return { seed, generator: minutes(SERVED), sasrec: minutes("sasrec-ce"), itemKnn: minutes("item-knn") };
+  });
 }
 
-const args = benchArguments({ dataset: "beauty", seeds: [1] });
-const bench = startBench("ranking", args);
-const folder = path.join(import.meta.dirname, "..", ".cache", "runs", args.dataset ?? "");
-const given = readJson(path.join(folder, "cases-test.json"), Cases);
-if (given === undefined)
-  leave(`no cases in ${path.relative(".", folder)}: train first (npm run train -- --config ${args.dataset})`);
+async function measure(dataset: string, args: BenchArguments) {
+  const { runs, missing } = await runsOf(dataset, args.seeds);
+  const first = runs[0];
+  if (first === undefined) return undefined;
+  const isPartial = missing.length > 0 && args.out === undefined;
+  if (isPartial) process.stderr.write("not all seeds: bench/results is left as it is (--out FOLDER writes)\n");
+  const bench = startBench("ranking", { ...args, dataset, write: args.write && !isPartial });
 
-const stride = args.quick ? Math.max(1, Math.floor(given.users.length / QUICK_CASES)) : 1;
-const isTaken = (_: unknown, at: number) => at % stride === 0;
-const cases = given.users.filter(isTaken);
-
-interface Row extends Ranked {
-  readonly model: string;
-  readonly served: boolean;
-  readonly rankedBy: "worker" | "trainer";
-  readonly artefactBytes: number | null;
-  readonly trainSeconds: number | null;
-}
-
-function trainersRow(model: string): Row | undefined {
-  const file = readJson(path.join(folder, `ranks-${model}.json`), RanksFile);
-  if (file === undefined) return undefined;
-  const { trainSeconds } = file;
-  const [masked, unmasked] = [file.masked.filter(isTaken), file.unmasked.filter(isTaken)];
-  return { model, served: false, rankedBy: "trainer", artefactBytes: null, trainSeconds, masked, unmasked };
-}
-
-async function opened(name: string) {
-  const at = path.join(folder, name);
-  if (!existsSync(path.join(at, "manifest.json"))) leave(`no artefact in ${path.relative(".", at)}: train first`);
-  const source = await folderSource(at);
-  const bytes = source.manifest.files.reduce((sum, file) => sum + file.bytes, 0);
-  return { model: await loadModel(source, everyRow(source)), bytes };
-}
-
-const rows: Row[] = [];
-for (const model of ["popularity", "item-knn", "sasrec-ce", "exact-scan"]) {
-  const row = trainersRow(model);
-  if (row === undefined) process.stderr.write(`no ranks-${model}.json: left out\n`);
-  else rows.push(row);
-}
-const trainers = trainersRow("generator-int8");
-const trainSeconds = trainers?.trainSeconds ?? trainersRow("generator-fp32")?.trainSeconds ?? null;
-
-const fp32 = await opened("artefact-fp32");
-const ofFp32 = await rankCases(fp32.model, cases, { "generator-fp32": {} });
-await fp32.model.dispose();
-const int8 = await opened("artefact-int8");
-const ofInt8 = await rankCases(int8.model, cases, {
-  "generator-int8": {},
-  "generator-alone": { alpha: 1 },
-  "exact-scan-int8": { alpha: 0, exactBelow: Infinity },
-});
-await int8.model.dispose();
-for (const [model, ranked] of Object.entries({ ...ofFp32, ...ofInt8 })) {
-  const artefactBytes = model === "generator-fp32" ? fp32.bytes : int8.bytes;
-  rows.push({ model, served: model === "generator-int8", rankedBy: "worker", artefactBytes, trainSeconds, ...ranked });
-}
-
-const { repeatShare } = int8.model.manifest.data;
-const ranking = repeatShare > REPEATS_ALLOWED_FROM ? "unmasked" : "masked";
-const users = cases.map((one) => one.user);
-const bootstrap = new UserBootstrap(users, args.seeds[0] ?? 1);
-const columns = new Map(
-  rows.map((row) => [row.model, new Map(METRICS.map((m) => [m, bootstrap.add(row[ranking], m)]))]),
-);
-const column = (model: string, metric: Metric) => columns.get(model)!.get(metric)!;
-
-const PAIRS = [
-  ["generator-int8", "popularity"],
-  ["generator-int8", "item-knn"],
-  ["generator-int8", "sasrec-ce"],
-  ["generator-int8", "generator-fp32"],
-  ["generator-int8", "exact-scan"],
-  ["generator-alone", "sasrec-ce"],
-] as const;
-const paired = PAIRS.filter(([a, b]) => columns.has(a) && columns.has(b)).flatMap(([a, b]) =>
-  (["recall10", "ndcg10"] as const).map((metric) => ({
-    a,
-    b,
-    metric,
-    ...bootstrap.difference(column(a, metric), column(b, metric)),
-  })),
-);
-
-/** Share of cases for which trainer and Worker put the target at the same rank of the first ten, or both below it. */
-function agreement(a: Ranks, b: Ranks): number {
-  const top = (rank: number | undefined) => (rank === undefined || rank >= 10 ? -1 : rank);
-  return round(a.filter((rank, at) => top(rank) === top(b[at])).length / a.length, 5);
-}
-
-const served = rows.find((row) => row.served)!;
-const reported = rows.map(({ model, masked, unmasked, ...row }) => ({
-  model,
-  served: row.served,
-  ...figuresOf(ranking === "masked" ? masked : unmasked),
-  ndcg10Interval: bootstrap.interval(column(model, "ndcg10")),
-  recall10Interval: bootstrap.interval(column(model, "recall10")),
-  artefactBytes: row.artefactBytes,
-  trainSeconds: row.trainSeconds,
-  rankedBy: row.rankedBy,
-  masked: figuresOf(masked),
-  unmasked: figuresOf(unmasked),
-}));
-const cells = (figures: Figures) => METRICS.map((metric) => figures[metric].toFixed(4));
-
-bench.finish(
-  {
-    dataset: given.dataset,
-    split: given.split,
+  const models = await modelsOf(runs, args.quick);
+  const cases = args.quick ? quickPart(first.cases) : first.cases;
+  const { ranking } = first;
+  const users = cases.map(({ user }) => user);
+  const { rows, paired } = tableOf(users, models, ranking);
+  const events = runs.map(({ folder }) => trainingEvents(folder)).find((counts) => counts !== undefined);
+  if (events === undefined)
+    process.stderr.write(`no items-train.json, so no slices: ${trainCommand(dataset, 0)} --stage evaluate\n`);
+  const slices =
+    events === undefined ? [] : slicedTable(users, models, ranking, slicesOf(cases, events, ranking === "unmasked"));
+  const calibration = [];
+  for (const run of args.quick ? [] : runs) calibration.push({ seed: run.seed, ...(await calibrationOf(run)) });
+  const trainer = trainersRanks(first.folder, SERVED);
+  const served = models.find((one) => one.served)!.runs[0]!;
+  const trainers = trainer === undefined || !args.quick ? trainer?.[ranking] : quickPart(trainer[ranking]);
+  const fields = {
+    dataset: first.dataset,
+    split: first.split,
     users: new Set(users).size,
     cases: cases.length,
-    items: int8.model.manifest.items.count,
+    items: first.int8.items.count,
     ranking,
-    modelVersion: int8.model.modelVersion,
-    scoring: int8.model.scoring,
-    rows: reported,
+    seedsMeasured: runs.map(({ seed }) => seed),
+    intervalCovers: INTERVAL_COVERS,
+    modelVersion: first.int8.modelVersion,
+    scoring: first.int8.scoring,
+    rows,
     paired,
-    ...(trainers === undefined ? {} : { trainerAgreement: agreement(served[ranking], trainers[ranking]) }),
-  },
-  {
+    slices,
+    calibration,
+    trainMinutes: minutesOf(runs),
+    ...(trainers === undefined ? {} : { trainerAgreement: agreement(served[ranking], trainers) }),
+  };
+  bench.finish(fields, tableFor(fields));
+  for (const { a, b, metric, difference, interval, seedSpread } of paired)
+    print(`${a} - ${b}, ${metric}: ${difference} [${interval.join(", ")}], over seeds ± ${seedSpread ?? "-"}`);
+  for (const { slice, definition, users: own, cases: count, rows: figures, paired: gaps } of slices) {
+    const of = figures.find(({ model }) => model === SERVED)!;
+    print(`${slice} (${definition}): ${count} cases, ${own} users, R@10 ${of.recall10}, N@10 ${of.ndcg10}`);
+    for (const { b, metric, difference, interval } of gaps)
+      if (metric === "ndcg10") print(`  served - ${b}, ndcg10: ${difference} [${interval.join(", ")}]`);
+  }
+  for (const { seed, alone, fused } of calibration)
+    for (const [name, { temperature, test }] of Object.entries({ alone, fused }))
+      print(
+        `seed ${seed}, probabilities ${name}: temperature ${temperature} fitted on validation; test NLL ${test.before.nll} -> ` +
+          `${test.after.nll}, ECE ${test.before.ece} -> ${test.after.ece}`,
+      );
+  return fields;
+}
+
+function print(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+type Measured = NonNullable<Awaited<ReturnType<typeof measure>>>;
+
+function tableFor(fields: {
+  readonly dataset: string;
+  readonly split: string;
+  readonly cases: number;
+  readonly items: number;
+  readonly seedsMeasured: readonly number[];
+  readonly rows: ReturnType<typeof tableOf>["rows"];
+}): Table {
+  const cells = (figures: Figures) => METRICS.map((metric) => figures[metric].toFixed(4));
+  const measures = ["R@5", "N@5", "R@10", "N@10"];
+  return {
     title:
-      `${given.dataset}, ${given.split}, ${cases.length} cases, all ${int8.model.manifest.items.count} items ranked; ` +
-      `the user's earlier items left out | kept`,
-    columns: [
-      "model",
-      "R@5",
-      "N@5",
-      "R@10",
-      "N@10",
-      "|",
-      "R@5",
-      "N@5",
-      "R@10",
-      "N@10",
-      "ranked by",
-      "bytes",
-      "train s",
-    ],
-    rows: reported.map((row) => [
+      `${fields.dataset}, ${fields.split}, ${fields.cases} cases, all ${fields.items} items ranked, mean of ` +
+      `${fields.seedsMeasured.length} seeds (${fields.seedsMeasured.join(", ")}); the user's earlier items left out | kept`,
+    columns: ["model", "seeds", ...measures, "|", ...measures, "± N@10 over seeds", "ranked by", "bytes", "train s"],
+    rows: fields.rows.map((row) => [
       row.served ? `${row.model} (served)` : row.model,
+      row.perSeed.length,
       ...cells(row.masked),
       "|",
       ...cells(row.unmasked),
+      row.seedSpread.ndcg10,
       row.rankedBy,
       row.artefactBytes,
       row.trainSeconds,
     ]),
-  },
-);
-for (const { a, b, metric, difference, interval } of paired) {
-  process.stderr.write(`${a} - ${b}, ${metric}: ${difference} [${interval.join(", ")}]\n`);
+  };
+}
+
+const args = benchArguments({ dataset: "beauty", seeds: [0] }, { all: "boolean" });
+const datasets = args.more["all"] === true ? ALL : (args.dataset ?? "").split(",");
+const summary = startBench("ranking", {
+  ...args,
+  dataset: undefined,
+  write: args.write && (args.more["all"] === true || args.out !== undefined),
+});
+const measured: Measured[] = [];
+for (const dataset of datasets) {
+  const fields = await measure(dataset, args);
+  if (fields !== undefined) measured.push(fields);
+}
+if (measured.length === 0) leave("nothing to measure: train first");
+if (datasets.length > 1) {
+  const { table, ...fields } = summaryOf(measured);
+  const left = datasets.filter((name) => !measured.some(({ dataset }) => dataset === name));
+  summary.finish({ ...fields, missing: left }, table);
 }

@@ -2,14 +2,10 @@
  * Memory of one isolate that serves a synthetic app inside workerd, read through the inspector. The Worker collects
  * garbage itself before it answers: workerd leaves HeapProfiler.collectGarbage without an answer.
  */
-import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import net from "node:net";
-import os from "node:os";
-import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { median, round } from "./bench.ts";
+import type { VectorForm } from "./scale-world.ts";
+import { startWorkerd } from "./workerd.ts";
 
 export interface IsolateMemory {
   /** usedSize + backingStorageSize, + wasm memory where that is not inside already. */
@@ -18,6 +14,8 @@ export interface IsolateMemory {
   readonly backingStorageSize: number;
   readonly wasmBytes: number;
   readonly isWasmInside: boolean;
+  /** Largest figure that the inspector gave while the app was built, garbage not collected; a lower bound of the peak. */
+  readonly peakBytes: number;
   /** Median decoding by workerd's own clock, ms. */
   readonly decodeP50: number;
 }
@@ -28,92 +26,56 @@ interface HeapUsage {
 }
 
 const DECODINGS = 60;
-/** Starting takes a second or two, and the inspector answers at once. */
+/** The inspector answers at once, or when the request under way lets it. */
 const CALL_TIMEOUT_MS = 30_000;
 
 /** Serves each catalogue in turn, smallest first, from one isolate. @throws Error when the local Worker does not start */
 export async function measureIsolates(
-  catalogues: readonly { readonly items: number; readonly snapshot: Uint8Array }[],
+  catalogues: readonly { readonly vectors: VectorForm; readonly snapshot: Uint8Array }[],
 ): Promise<IsolateMemory[]> {
-  const folder = mkdtempSync(path.join(os.tmpdir(), "edgewise-scale-"));
-  const [port, inspectorPort] = [await freePort(), await freePort()];
-  bundle(folder);
-  writeFileSync(path.join(folder, "config.capnp"), workerdConfig(port, readdirSync(folder)));
-  // workerd itself, not `wrangler dev`, which starts the isolate anew whenever a source file changes
-  const server = spawn(bin("workerd"), ["serve", "config.capnp", `--inspector-addr=127.0.0.1:${inspectorPort}`], {
-    cwd: folder,
-    stdio: ["ignore", "ignore", "inherit"],
-  });
+  const server = await startWorkerd("wrangler.toml");
   try {
-    const origin = `http://127.0.0.1:${port}/`;
-    await answering(origin, server);
-    const inspector = await openInspector(inspectorPort);
+    const { origin } = server;
+    const inspector = await openInspector(server.inspectorPort);
     const before = await inspector.heapUsage();
     const memories: IsolateMemory[] = [];
     let isWasmInside: boolean | undefined;
-    for (const { snapshot } of catalogues) {
-      await json(fetch(origin, { method: "PUT", body: snapshot as Uint8Array<ArrayBuffer> }));
+    for (const { vectors, snapshot } of catalogues) {
+      const body = snapshot as Uint8Array<ArrayBuffer>;
+      const building = json(fetch(`${origin}?vectors=${vectors}`, { method: "PUT", body }));
+      const peak = await largestUntil(building, async () => bytesOf(await inspector.heapUsage()));
       const { times, wasmBytes } = await json(fetch(`${origin}?decodings=${DECODINGS}`));
       const usage = await inspector.heapUsage();
       // the first catalogue is small: what the backing stores gained is the wasm memory, or is not
       isWasmInside ??= usage.backingStorageSize - before.backingStorageSize >= wasmBytes;
+      const wasm = isWasmInside ? 0 : wasmBytes;
       memories.push({
-        isolateBytes: usage.usedSize + usage.backingStorageSize + (isWasmInside ? 0 : wasmBytes),
+        isolateBytes: bytesOf(usage) + wasm,
         usedSize: usage.usedSize,
         backingStorageSize: usage.backingStorageSize,
         wasmBytes,
         isWasmInside,
+        peakBytes: Math.max(peak, bytesOf(usage)) + wasm,
         decodeP50: round(median(times ?? []), 3),
       });
     }
     inspector.close();
     return memories;
   } finally {
-    server.kill("SIGKILL"); // on SIGTERM it waits for the inspector to hang up
-    rmSync(folder, { recursive: true });
+    server.stop();
   }
 }
 
-/** The Worker of bench/worker as one module, with its wasm and graphs beside it. */
-function bundle(folder: string): void {
-  const config = path.join(import.meta.dirname, "worker/wrangler.toml");
-  execFileSync(process.execPath, [bin("wrangler"), "deploy", "--dry-run", "--config", config, "--outdir", folder], {
-    stdio: ["ignore", "ignore", "inherit"],
-    env: { ...process.env, CI: "1", WRANGLER_SEND_METRICS: "false" },
-  });
+function bytesOf({ usedSize, backingStorageSize }: HeapUsage): number {
+  return usedSize + backingStorageSize;
 }
 
-/** The program of a package; workerd is wrangler's own dependency. */
-function bin(name: "wrangler" | "workerd"): string {
-  const wrangler = createRequire(import.meta.url).resolve("wrangler/package.json");
-  const manifest = name === "wrangler" ? wrangler : createRequire(wrangler).resolve("workerd/package.json");
-  return path.join(path.dirname(manifest), name === "wrangler" ? "bin/wrangler.js" : "bin/workerd");
-}
-
-/** The bundle's files as one Worker that listens on `port` (workerd.capnp, Config). */
-function workerdConfig(port: number, files: readonly string[]): string {
-  const kinds: Readonly<Record<string, string>> = { ".js": "esModule", ".wasm": "wasm", ".onnx": "data" };
-  const modules = files
-    .filter((file) => path.extname(file) in kinds)
-    .sort((a, b) => Number(b.endsWith(".js")) - Number(a.endsWith(".js"))) // the first module is the entry point
-    .map((file) => `(name = "${file}", ${kinds[path.extname(file)]!} = embed "${file}")`);
-  return `using Workerd = import "/workerd/workerd.capnp";
-const config :Workerd.Config = (
-  services = [(name = "scale", worker = .scale)],
-  v8Flags = ["--expose-gc"],
-  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "scale")],
-);
-const scale :Workerd.Worker = (compatibilityDate = "2026-10-01", modules = [${modules.join(", ")}]);
-`;
-}
-
-async function answering(origin: string, server: { readonly exitCode: number | null }): Promise<void> {
-  for (const deadline = Date.now() + CALL_TIMEOUT_MS; Date.now() < deadline; await sleep(100)) {
-    if (server.exitCode !== null) throw new Error(`workerd ended with ${server.exitCode}`);
-    const answer = await fetch(origin).catch(() => undefined);
-    if (answer?.ok === true) return;
-  }
-  throw new Error(`the Worker did not answer within ${CALL_TIMEOUT_MS} ms`);
+/** The largest value that is read, again and again, until the work is done. */
+async function largestUntil(work: Promise<unknown>, read: () => Promise<number>): Promise<number> {
+  const done = work.then(() => true);
+  let largest = 0;
+  while (!(await Promise.race([done, sleep(5, false)]))) largest = Math.max(largest, await read());
+  return largest;
 }
 
 async function json(response: Promise<Response>): Promise<{ times?: number[]; wasmBytes: number }> {
@@ -152,12 +114,4 @@ async function openInspector(port: number): Promise<{ heapUsage(): Promise<HeapU
     heapUsage: () => call("Runtime.getHeapUsage") as Promise<HeapUsage>,
     close: () => socket.close(),
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -1,15 +1,20 @@
 /**
  * Synthetic catalogues of any size for bench/scale.ts, the same in Node and inside workerd: random codes in two levels of 256, random
- * int8 vectors, rows with four attributes. Everything follows from the item's number, so nothing need be handed over.
+ * vectors (int8 or product-quantised), rows with four attributes. Everything follows from the item's number, so nothing need be
+ * handed over.
  */
 import { CatalogueColumns, type CatalogueRow } from "../functions/domain/catalogue/columns.ts";
-import type { FilterCache, Predicate } from "../functions/domain/catalogue/predicate.ts";
+import { FilterCache, type Predicate } from "../functions/domain/catalogue/predicate.ts";
 import { ShowablePlaces } from "../functions/domain/catalogue/showable.ts";
-import { withoutNumbers, type PlaceBitmap } from "../functions/domain/generation/bitmap.ts";
+import { withoutNumbers } from "../functions/domain/generation/bitmap.ts";
 import type { CodeOrderTable } from "../functions/domain/generation/code-order.ts";
 import { generate, type HistoryVectors } from "../functions/domain/generation/generate.ts";
-import { int8Vectors, type StoredVectors } from "../functions/inference/item-vectors.ts";
+import { SimilarItems } from "../functions/domain/generation/similar.ts";
+import type { ItemRows, RowFormat } from "../functions/inference/item-rows.ts";
+import type { ItemTables } from "../functions/inference/item-tables.ts";
+import type { StoredVectors } from "../functions/inference/item-vectors.ts";
 import { decodeNetwork } from "../functions/inference/network.ts";
+import { codebookBytes, type ProductCodebook, productCodebook } from "../functions/inference/product-vectors.ts";
 import { createSession } from "../functions/inference/runtime.ts";
 import type { Manifest } from "../functions/domain/artefact/manifest.ts";
 import type { Candidates, DecodeNetwork, GenerativeModel, LegalPlaces } from "../functions/domain/generation/types.ts";
@@ -19,6 +24,8 @@ export const DIM = 64;
 export const HISTORY_LENGTH = 50;
 /** Items returned by a decoding. */
 export const COUNT = 20;
+/** Bytes of a product-quantised vector. */
+export const SUBSPACES = 16;
 const BEAMS = 20;
 /** Leaf items that a decoding may score. */
 export const LEAF_ITEMS = 512;
@@ -37,6 +44,22 @@ export const FILTER: Predicate = {
     { not: { field: "tags", op: "containsAny", value: ["peanut"] } },
   ],
 };
+
+/** With FILTER the three that an isolate keeps while its memory is measured. */
+export const MORE_FILTERS: readonly Predicate[] = [
+  {
+    and: [
+      { field: "rating", op: "gte", value: 3 },
+      { field: "category", op: "eq", value: "c7" },
+    ],
+  },
+  {
+    or: [
+      { field: "price", op: "lt", value: 2000 },
+      { field: "tags", op: "containsAny", value: ["vegan", "quick"] },
+    ],
+  },
+];
 
 /** A number in 0..2^32 - 1 that looks random but follows from (number, salt). */
 function mixed(number: number, salt: number): number {
@@ -79,25 +102,40 @@ export function syntheticColumns(items: number): CatalogueColumns {
   return columns;
 }
 
-/** Codes (items, 2) of the numbers 1..items, as an artefact stores them. */
-export function syntheticCodes(items: number): { codes: Uint8Array; numbers: Uint32Array } {
-  const codes = new Uint8Array(2 * items);
-  for (let at = 0; at < codes.length; at += 1) codes[at] = mixed(at, 11) & 0xff;
-  return { codes, numbers: Uint32Array.from({ length: items }, (_, row) => row + 1) };
+/** Of two levels of 256; vectors made from it have a length of about one. */
+export function randomCodebook(dim: number, subspaces: number): ProductCodebook {
+  const words = LEVELS.reduce((sum, size) => sum + size, 0);
+  const content = new Int8Array(codebookBytes(dim, LEVELS, subspaces));
+  for (let at = 0; at < content.length; at += 1) content[at] = mixed(at, 101);
+  new Float32Array(content.buffer, (words + 256) * dim).fill(1 / 127 / Math.sqrt(dim));
+  return productCodebook(content.buffer, { dim, levels: LEVELS, subspaces });
 }
 
-/** Vectors by place; values are around -100..100, length about 1. */
-function syntheticVectors(order: CodeOrderTable): StoredVectors {
-  const values = new Int8Array(order.size * DIM);
-  for (let place = 0, at = 0; place < order.size; place += 1) {
-    const number = order.numbers[place]!;
-    for (let k = 0; k < DIM; k += 4, at += 4) {
-      const word = mixed(number, 100 + k);
-      for (let byte = 0; byte < 4; byte += 1)
-        values[at + byte] = Math.round((((word >>> (8 * byte)) & 0xff) - 127.5) * 0.78);
-    }
+export type VectorForm = "int8" | "pq";
+
+/** Rows of the numbers 1..items as an artefact stores them; vectors have a length of about one. */
+export function syntheticRows(items: number, form: VectorForm): { format: RowFormat; rows: ItemRows } {
+  const codes = new Uint8Array(LEVELS.length * items);
+  for (let at = 0; at < codes.length; at += 1) codes[at] = mixed(at, 11) & 0xff;
+  const numbers = Uint32Array.from({ length: items }, (_, row) => row + 1);
+  const shared = { modelVersion: "m_000000000000", levels: [...LEVELS], dim: DIM };
+  const bytes = (length: number, salt: number): Uint8Array => {
+    const words = new Uint32Array(length / 4);
+    for (let at = 0; at < words.length; at += 1) words[at] = mixed(at, salt);
+    return new Uint8Array(words.buffer);
+  };
+  if (form === "int8") {
+    const vectors = new Int8Array(bytes(items * DIM, 100).buffer);
+    const scales = new Float32Array(items).fill(1 / 590);
+    const manifest = { ...shared, vectors: { file: "vectors.bin", dtype: "int8" as const, scales: "scales.bin" } };
+    return { format: { manifest, codebook: null }, rows: { numbers, codes, vectors, scales } };
   }
-  return int8Vectors(DIM, values, new Float32Array(order.size).fill(1 / 460));
+  const codebook = randomCodebook(DIM, SUBSPACES);
+  const vectors = { file: "pq.bin", dtype: "pq" as const, scales: null, subspaces: SUBSPACES };
+  return {
+    format: { manifest: { ...shared, vectors }, codebook },
+    rows: { numbers, codes, vectors: bytes(items * SUBSPACES, 100), scales: new Float32Array(0) },
+  };
 }
 
 /** The graphs of bench/fixtures/scale, opened. */
@@ -106,33 +144,39 @@ export async function openNetwork(encoder: ArrayBuffer, step: ArrayBuffer): Prom
   return decodeNetwork(shape, { encoder: await createSession(encoder), steps: [await createSession(step)] });
 }
 
-/** All that an isolate holds of one app. */
+/** All that an isolate holds of one app, as AppModel holds it. */
 export class ScaleWorld {
   readonly columns: CatalogueColumns;
+  readonly tables: ItemTables;
   readonly order: CodeOrderTable;
   readonly vectors: StoredVectors;
   readonly showable: ShowablePlaces;
+  readonly filters = new FilterCache();
+  readonly similar: SimilarItems;
   readonly leaves: number;
   /** Leaf items scored so far, over all decodings. */
   scored = 0;
-  readonly #model: GenerativeModel;
+  readonly model: GenerativeModel;
 
-  constructor(network: DecodeNetwork, columns: CatalogueColumns, order: CodeOrderTable) {
+  constructor(network: DecodeNetwork, columns: CatalogueColumns, tables: ItemTables) {
+    const { order, vectors } = tables;
     this.columns = columns;
+    this.tables = tables;
     this.order = order;
-    this.vectors = syntheticVectors(order);
+    this.vectors = vectors;
     this.showable = new ShowablePlaces(order);
+    this.similar = new SimilarItems(order, vectors);
     this.leaves = leavesFor(order);
-    const { vectors } = this;
-    this.#model = {
+    this.model = {
       order,
       network,
       vectors: {
         dim: DIM,
         read: (place, out, offset) => vectors.read(place, out, offset),
-        dot: (h, place) => {
-          this.scored += 1;
-          return vectors.dot(h, place);
+        dot: (h, place) => vectors.dot(h, place),
+        dots: (h, places, count, out) => {
+          this.scored += count;
+          vectors.dots(h, places, count, out);
         },
       },
       scoring: { mode: "beam", alpha: 0.2, temperature: 1, beams: [BEAMS], leaves: this.leaves, exactBelow: 0 },
@@ -142,7 +186,16 @@ export class ScaleWorld {
 
   /** Bytes of everything that grows with the catalogue. */
   get bytes(): number {
-    return this.columns.bytes + this.order.bytes + this.vectors.bytes + this.showable.at(this.columns).bytes;
+    const bitmaps = this.showable.at(this.columns).bytes + this.filters.bytes;
+    return this.columns.bytes + this.tables.bytes + bitmaps + this.similar.bytes;
+  }
+
+  /** Makes what requests leave behind: bitmaps of all filters, the norms that similar items are compared by. */
+  warm(): void {
+    const history = this.history(0);
+    for (const filter of MORE_FILTERS)
+      this.filters.within(this.showable.at(this.columns), this.order, this.columns, filter);
+    this.similar.nearest([this.order.placeOf(history[0]!)], this.legal(this.filters, history), COUNT);
   }
 
   /** Item numbers of a user's history, oldest first. */
@@ -157,13 +210,13 @@ export class ScaleWorld {
   }
 
   /** Showable, satisfying FILTER, not seen. */
-  legal(filters: FilterCache, seen: readonly number[]): PlaceBitmap {
-    const base = this.showable.at(this.columns).and(filters.bitmap(this.order, this.columns, FILTER));
-    return withoutNumbers(base, this.order, seen);
+  legal(filters: FilterCache, seen: readonly number[]): LegalPlaces {
+    const showable = this.showable.at(this.columns);
+    return withoutNumbers(filters.within(showable, this.order, this.columns, FILTER), this.order, seen);
   }
 
   decode(history: HistoryVectors, legal: LegalPlaces): Promise<Candidates> {
-    return generate(this.#model, history, legal, { count: COUNT });
+    return generate(this.model, history, legal, { count: COUNT });
   }
 }
 

@@ -1,8 +1,10 @@
 /**
  * Does a request cost the same with ten thousand items and with a million? `npm run bench:scale [-- --quick]`, a minute or two.
  *
- * One graph (two levels of 256, d 64) at every size; random codes and a synthetic snapshot, no database. In Node: bytes, loading,
- * filtering, decoding (sizes in turn, so that a busy machine slows them alike). In workerd: the isolate's memory by its inspector.
+ * One graph (two levels of 256, d 64) at every size; random codes and a synthetic snapshot, no database; item vectors are
+ * product-quantised at every size, as the trainer stores large catalogues, and int8 once for comparison. In Node: bytes, loading, filtering, decoding. The sizes take turns, a
+ * few decodings each, and the ratio is the median over rounds of neighbouring medians: a machine that others use as well slows
+ * both alike. In workerd: the isolate's memory by its inspector, three filters and the norms of similar items included.
  */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
@@ -10,15 +12,27 @@ import "./node-runtime.ts";
 import { CatalogueColumns } from "../functions/domain/catalogue/columns.ts";
 import { FilterCache } from "../functions/domain/catalogue/predicate.ts";
 import { decodeSnapshot, encodeSnapshot } from "../functions/domain/catalogue/snapshot.ts";
-import { buildCodeOrder, type CodeOrderTable } from "../functions/domain/generation/code-order.ts";
-import { benchArguments, median, percentile, round, startBench, timed } from "./bench.ts";
-import { LEVELS, LEAF_ITEMS, openNetwork, ScaleWorld, syntheticCodes, syntheticColumns } from "./scale-world.ts";
+import { ItemTables } from "../functions/inference/item-tables.ts";
+import { benchArguments, bootstrapMedian, median, percentile, round, startBench, timed } from "./bench.ts";
+import {
+  LEAF_ITEMS,
+  openNetwork,
+  ScaleWorld,
+  syntheticColumns,
+  syntheticRows,
+  type VectorForm,
+} from "./scale-world.ts";
 import { measureIsolates } from "./scale-isolate.ts";
 
 const args = benchArguments();
 const sizes = args.quick ? [10_000, 100_000] : [10_000, 100_000, 1_000_000];
-const rounds = args.quick ? 3 : 10;
-const perRound = 30;
+/** int8 once, as small catalogues are stored, then product-quantised at every size. */
+const catalogues: readonly { readonly items: number; readonly vectors: VectorForm }[] = [
+  { items: 10_000, vectors: "int8" },
+  ...sizes.map((items) => ({ items, vectors: "pq" as const })),
+];
+const rounds = args.quick ? 10 : 60;
+const perRound = 15;
 
 const bench = startBench("scale", args);
 const graph = async (name: string): Promise<ArrayBuffer> => {
@@ -29,25 +43,27 @@ const network = await openNetwork(await graph("encoder.onnx"), await graph("step
 
 interface Measured {
   readonly items: number;
+  readonly vectors: VectorForm;
   readonly world: ScaleWorld;
   readonly snapshot: Uint8Array;
   readonly load: number;
   readonly build: number;
   readonly filter: number;
   readonly filterJoin: number;
-  readonly decode: number[];
+  /** A round: (perRound) ms. */
+  readonly decode: number[][];
   leafItems: number;
 }
 
-async function measure(items: number): Promise<Measured> {
+async function measure({ items, vectors }: (typeof catalogues)[number]): Promise<Measured> {
   const snapshot = encodeSnapshot(syntheticColumns(items));
-  const { codes, numbers } = syntheticCodes(items);
+  const { format, rows } = syntheticRows(items, vectors);
   let columns = new CatalogueColumns();
-  let order: CodeOrderTable | undefined;
+  let tables: ItemTables | undefined;
   const times = { times: 5, warmUp: 1 };
-  const build = median(await timed(() => (order = buildCodeOrder(LEVELS, codes, numbers).order), times));
+  const build = median(await timed(() => (tables = ItemTables.of(format, rows)), times));
   const decoding = median(await timed(() => (columns = decodeSnapshot(snapshot.slice())), times));
-  const world = new ScaleWorld(network, columns, order!);
+  const world = new ScaleWorld(network, columns, tables!);
   const showing = median(await timed(() => world.showable.at(columns), { times: 1, warmUp: 0 }));
   const filter = median(await timed(() => world.legal(new FilterCache(), []), times));
   // four known bitmaps: (a or b) and c, without d, with counts
@@ -58,6 +74,7 @@ async function measure(items: number): Promise<Measured> {
   const filterJoin = median(await timed(() => a!.or(b!).and(c!).andNot(d!).countsDone(), { times: 50, warmUp: 10 }));
   return {
     items,
+    vectors,
     world,
     snapshot,
     load: build + decoding + showing,
@@ -70,11 +87,12 @@ async function measure(items: number): Promise<Measured> {
 }
 
 const measured: Measured[] = [];
-for (const items of sizes) measured.push(await measure(items));
+for (const catalogue of catalogues) measured.push(await measure(catalogue));
 
 for (let turn = -1; turn < rounds; turn += 1) {
   for (const one of measured) {
     const filters = new FilterCache();
+    const elapsed: number[] = [];
     for (let at = 0; at < perRound; at += 1) {
       const seen = one.world.history(turn * perRound + at + 1000);
       const legal = one.world.legal(filters, seen);
@@ -82,44 +100,81 @@ for (let turn = -1; turn < rounds; turn += 1) {
       const scoredBefore = one.world.scored;
       const start = performance.now();
       const found = await one.world.decode(history, legal);
-      const elapsed = performance.now() - start;
+      elapsed.push(performance.now() - start);
       if (found.places.length !== 20) throw new Error(`${found.places.length} of 20 items at ${one.items}`);
       one.leafItems = Math.max(one.leafItems, one.world.scored - scoredBefore);
-      if (turn >= 0) one.decode.push(elapsed); // the first round warms up
     }
+    if (turn >= 0) one.decode.push(elapsed); // the first round warms up
   }
 }
 
-const isolates = await measureIsolates(measured.map(({ items, snapshot }) => ({ items, snapshot })));
-const rows = measured.map((one, at) => ({
+const isolates = await measureIsolates(measured);
+const all = measured.map((one, at) => ({
   items: one.items,
+  vectors: one.vectors,
   bytes: one.world.bytes,
   load: round(one.load, 2),
   filter: round(one.filter, 2),
-  decodeP50: round(median(one.decode), 3),
+  decodeP50: round(median(one.decode.flat()), 3),
   isolateBytes: isolates[at]!.isolateBytes,
-  decodeP90: round(percentile(one.decode, 0.9), 3),
+  decodeP90: round(percentile(one.decode.flat(), 0.9), 3),
   filterJoin: round(one.filterJoin, 3),
-  codeOrderBuild: round(one.build, 2),
+  tablesBuild: round(one.build, 2),
   snapshotBytes: one.snapshot.length,
   columnBytes: one.world.columns.bytes,
   vectorBytes: one.world.vectors.bytes,
   codeOrderBytes: one.world.order.bytes,
+  tableBytes: one.world.tables.bytes,
   leaves: one.world.leaves,
   leafItems: one.leafItems,
   isolate: isolates[at],
 }));
-for (const { items, leafItems } of rows) {
+for (const { items, leafItems } of all) {
   if (leafItems > LEAF_ITEMS) throw new Error(`${leafItems} leaf items scored at ${items}, at most ${LEAF_ITEMS}`);
 }
-const ratio = round(rows.at(-1)!.decodeP50 / rows[0]!.decodeP50, 3);
+
+/** How much longer decoding the largest takes than another: the median over rounds of the ratio of their medians. */
+function ratioTo(other: Measured) {
+  const ratios = largest.decode.map((times, turn) => median(times) / median(other.decode[turn]!));
+  const { value, interval } = bootstrapMedian(ratios);
+  const quick = percentile(largest.decode.flat(), 0.1) / percentile(other.decode.flat(), 0.1);
+  return { ratio: round(value, 3), interval: interval.map((bound) => round(bound, 3)), ofQuickest: round(quick, 3) };
+}
+
+const largest = measured.at(-1)!;
+const toInt8 = ratioTo(measured[0]!);
+const ratio = ratioTo(measured[1]!);
+const words = (one: typeof ratio) => `${one.ratio} [${one.interval.join(", ")}], of 10th percentiles ${one.ofQuickest}`;
 bench.finish(
-  { rows, decodeRatio: ratio },
   {
-    title: `decoding ${rows.at(-1)!.items} items takes ${ratio} times as long as ${rows[0]!.items} (ms, MB)`,
-    columns: ["items", "MB", "load", "filter", "join", "decode p50", "decode p90", "leaf items", "isolate MB"],
-    rows: rows.map((row) => [
+    rows: all.slice(1),
+    int8Rows: all.slice(0, 1),
+    rounds,
+    decodeRatio: ratio.ratio,
+    decodeRatioInterval: ratio.interval,
+    decodeRatioOfQuickest: ratio.ofQuickest,
+    decodeRatioToInt8: toInt8,
+  },
+  {
+    title:
+      `decoding ${largest.items} items against 10000, both product-quantised: ${words(ratio)}\n` +
+      `against 10000 with int8 vectors: ${words(toInt8)} (ms, MB)`,
+    columns: [
+      "items",
+      "vectors",
+      "MB",
+      "load",
+      "filter",
+      "join",
+      "decode p50",
+      "decode p90",
+      "leaf items",
+      "isolate MB",
+      "peak MB",
+    ],
+    rows: all.map((row) => [
       row.items,
+      row.vectors,
       round(row.bytes / 1e6, 1),
       row.load,
       row.filter,
@@ -127,7 +182,8 @@ bench.finish(
       row.decodeP50,
       row.decodeP90,
       row.leafItems,
-      row.isolateBytes === null ? null : round(row.isolateBytes / 1e6, 1),
+      round(row.isolateBytes / 1e6, 1),
+      round(row.isolate!.peakBytes / 1e6, 1),
     ]),
   },
 );

@@ -168,7 +168,11 @@ function writeConfig(bundle: string, { persist, vars }: DevServerOptions): strin
   const open = Object.entries(vars).filter(([name]) => !required.includes(name));
   const table = open.map(([name, value]) => `${name} = ${quoted(value)}`);
   const file = path.join(folder, "wrangler.toml");
-  writeFileSync(file, table.length === 0 ? config : `${config}\n[vars]\n${table.join("\n")}\n`);
+  const kept = config.replace(/^(\w+) = .*\n/gm, (line, name: string) => (Object.hasOwn(vars, name) ? "" : line));
+  writeFileSync(
+    file,
+    kept.replace(/^\[vars\]$/m, () => ["[vars]", ...table].join("\n")),
+  );
   const secrets = required.map((name) => `${name}=${quoted(vars[name] ?? "")}`);
   writeFileSync(path.join(folder, ".dev.vars"), `${secrets.join("\n")}\n`, { mode: 0o600 });
   return file;

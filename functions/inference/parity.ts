@@ -6,6 +6,7 @@ import * as z from "zod";
 import type { Refusal } from "../domain/artefact/checks.ts";
 import { PlaceBitmap } from "../domain/generation/bitmap.ts";
 import { generate } from "../domain/generation/generate.ts";
+import type { DecodeNetwork, GenerativeModel } from "../domain/generation/types.ts";
 import type { LoadedModel } from "./load-model.ts";
 
 const Numbers = z.array(z.number());
@@ -61,8 +62,8 @@ export function historyVectors(model: LoadedModel, places: readonly number[]): F
   return x;
 }
 
-async function checkGraphs(model: LoadedModel, given: Case, x: Float32Array, compare: Compare): Promise<void> {
-  const { h, logits } = await model.network.encode(x, given.history.length);
+async function checkGraphs(network: DecodeNetwork, given: Case, x: Float32Array, compare: Compare): Promise<void> {
+  const { h, logits } = await network.encode(x, given.history.length);
   compare("h", given.h, h);
   compare("logits1", given.logits1, logits);
   const steps = [
@@ -71,25 +72,25 @@ async function checkGraphs(model: LoadedModel, given: Case, x: Float32Array, com
   ];
   for (const { level, prefixes, logits: expected } of steps) {
     if (prefixes.length === 0) continue;
-    const got = await model.network.step(level, h, Int32Array.from(prefixes.flat()), prefixes.length);
+    const got = await network.step(level, h, Int32Array.from(prefixes.flat()), prefixes.length);
     compare(`logits${level}`, expected.flat(), got);
   }
 }
 
 /** Items whose expected scores are closer than the tolerance may change places; every score must be right by itself. */
 async function checkRanking(
-  model: LoadedModel,
+  model: GenerativeModel,
   rows: Uint32Array,
   given: Case,
   x: Float32Array,
-  compare: Compare,
+  { compare, tolerance }: { readonly compare: Compare; readonly tolerance: number },
 ): Promise<string | undefined> {
   const legal = PlaceBitmap.all(model.order.size);
   const history = { vectors: x, length: given.history.length };
   const found = await generate(model, history, legal, { count: given.top.length });
   const at = new Map([...found.places].map((place, position) => [place, position]));
   const last = given.top.at(-1)?.score ?? 0;
-  const near = model.manifest.parity.tolerance * Math.max(1, Math.abs(last));
+  const near = tolerance * Math.max(1, Math.abs(last));
   for (const [position, one] of given.top.entries()) {
     const got = at.get(model.order.placeOf(rows[one.row]!));
     if (got === undefined) {
@@ -106,8 +107,14 @@ async function checkRanking(
 /**
  * Runs all cases. `rows` is the artefact's row table; a case whose history holds a dead row is left out, and the ranking is
  * compared only when no row is dead and no item was added, because counts and softmaxes run over all items.
+ * @param others further engines of the same graphs, by name: held to the same figures
  */
-export async function checkParity(model: LoadedModel, rows: Uint32Array, parity: Parity): Promise<ParityReport> {
+export async function checkParity(
+  model: LoadedModel,
+  rows: Uint32Array,
+  parity: Parity,
+  others: Readonly<Record<string, DecodeNetwork>> = {},
+): Promise<ParityReport> {
   const { tolerance } = model.manifest.parity;
   const refusals: Refusal[] = [];
   let deviation = 0;
@@ -121,17 +128,23 @@ export async function checkParity(model: LoadedModel, rows: Uint32Array, parity:
       if (found > tolerance) refuse(`${prefix} ${what}`, `a deviation of at most ${tolerance}`, found.toPrecision(3));
     };
   const isWhole = model.order.size === rows.length && !rows.includes(0);
+  const engines = [["", model.network] as const, ...Object.entries(others)];
   let cases = 0;
   for (const [index, given] of parity.cases.entries()) {
     const places = given.history.map((row) => model.order.placeOf(rows[row] ?? 0));
     if (places.includes(-1)) continue;
     cases += 1;
     const x = historyVectors(model, places);
-    const compare = comparing(`case ${index}`);
-    await checkGraphs(model, given, x, compare);
-    if (!isWhole) continue;
-    const missing = await checkRanking(model, rows, given, x, compare);
-    if (missing !== undefined) refuse(`case ${index} top`, missing, "another ranking");
+    for (const [name, network] of engines) {
+      const what = name === "" ? `case ${index}` : `case ${index} ${name}`;
+      const compare = comparing(what);
+      await checkGraphs(network, given, x, compare);
+      if (!isWhole) continue;
+      const { order, vectors, scoring, historyLength } = model;
+      const served = { order, vectors, scoring, historyLength, network };
+      const missing = await checkRanking(served, rows, given, x, { compare, tolerance });
+      if (missing !== undefined) refuse(`${what} top`, missing, "another ranking");
+    }
   }
   await checkTexts(model, parity, comparing("text"), refuse);
   return { refusals, deviation, cases, texts: parity.text.length };

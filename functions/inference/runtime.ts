@@ -2,7 +2,10 @@
  * Starts ONNX Runtime on one thread and opens sessions. workerd refuses to compile WebAssembly from bytes, so the runtime is
  * handed a module that was compiled before (`useRuntimeModule`): by the bundler in a Worker, from the package's file in Node.
  */
-import * as ort from "onnxruntime-web/wasm";
+import type * as Ort from "onnxruntime-web/wasm";
+import { GraphError } from "./graph-error.ts";
+
+export { GraphError } from "./graph-error.ts";
 
 type Instantiate = (source: BufferSource | WebAssembly.Module, imports?: WebAssembly.Imports) => Promise<unknown>;
 type ModuleLoader = () => WebAssembly.Module | Promise<WebAssembly.Module>;
@@ -14,7 +17,7 @@ export const SESSION_TIMEOUT_MS = 10_000;
 const DUMMY_BYTES = 8;
 
 let loadModule: ModuleLoader | undefined; // set once when the isolate's code is evaluated
-let isWrapped = false;
+let ort: typeof Ort | undefined; // set before the first session is there
 let memory: WebAssembly.Memory | undefined;
 
 /** Says where the compiled runtime comes from; called once, before the first session. */
@@ -56,8 +59,6 @@ function memoryOf(imports: WebAssembly.Imports, instance: WebAssembly.Instance):
 
 /** Sends the runtime's one call with (dummy) bytes to the compiled module; every other call passes through. */
 function wrapInstantiate(): void {
-  if (isWrapped) return;
-  isWrapped = true;
   const original = WebAssembly.instantiate.bind(WebAssembly) as Instantiate;
   const replacement: Instantiate = async (source, imports = {}) => {
     if (source instanceof WebAssembly.Module || source.byteLength !== DUMMY_BYTES) return original(source, imports);
@@ -68,24 +69,27 @@ function wrapInstantiate(): void {
     return { module, instance };
   };
   Object.assign(WebAssembly, { instantiate: replacement });
-  ort.env.wasm.numThreads = 1; // workerd has no shared wasm memory
-  ort.env.wasm.wasmBinary = new ArrayBuffer(DUMMY_BYTES);
 }
+
+/** The runtime's package, evaluated when it is first needed: that takes milliseconds of a new isolate's start. */
+const loadRuntime = once(async () => {
+  const module = await import("onnxruntime-web/wasm");
+  wrapInstantiate();
+  module.env.wasm.numThreads = 1; // workerd has no shared wasm memory
+  module.env.wasm.wasmBinary = new ArrayBuffer(DUMMY_BYTES);
+  ort = module;
+  return module;
+});
 
 /** High-water mark of the runtime's memory, bytes: wasm memory never shrinks. 0 before the first session. */
 export function runtimeMemoryBytes(): number {
   return memory?.buffer.byteLength ?? 0;
 }
 
-/** A graph that can't be opened or run, or answers with tensors other than the manifest's. */
-export class GraphError extends Error {
-  override readonly name = "GraphError";
-}
-
 export interface SessionOptions {
   readonly timeoutMs?: number;
   /** Overrides for measurements. */
-  readonly runtime?: ort.InferenceSession.SessionOptions;
+  readonly runtime?: Ort.InferenceSession.SessionOptions;
 }
 
 /**
@@ -96,13 +100,10 @@ export interface SessionOptions {
  * @throws GraphError when the graph is not valid; a TimeoutError when the runtime does not start: it keeps an attempt pending
  * for ever instead of rejecting it. The runtime remembers a failed start, so only a new isolate gets over that one.
  */
-export async function createSession(
-  graph: ArrayBuffer | Uint8Array,
-  options: SessionOptions = {},
-): Promise<ort.InferenceSession> {
-  wrapInstantiate();
+export async function createSession(graph: ArrayBuffer | Uint8Array, options: SessionOptions = {}): Promise<Session> {
+  const { InferenceSession } = await loadRuntime();
   const bytes = graph instanceof Uint8Array ? graph : new Uint8Array(graph);
-  const opening = ort.InferenceSession.create(bytes, {
+  const opening = InferenceSession.create(bytes, {
     executionProviders: ["wasm"],
     graphOptimizationLevel: "all",
     logSeverityLevel: 3,
@@ -121,7 +122,7 @@ function isOfRuntime(error: unknown): boolean {
   return messageOf(error).startsWith("no available backend found");
 }
 
-type Feeds = Record<string, ort.Tensor>;
+type Feeds = Record<string, Ort.Tensor>;
 
 /** Runs a graph. @throws GraphError where it can't be run on these inputs. */
 export async function run(session: Session, feeds: Feeds): Promise<Outputs> {
@@ -132,9 +133,9 @@ export async function run(session: Session, feeds: Feeds): Promise<Outputs> {
   }
 }
 
-type Outputs = ort.InferenceSession.OnnxValueMapType;
+type Outputs = Ort.InferenceSession.OnnxValueMapType;
 
-function outputOf(outputs: Outputs, name: string, type: ort.Tensor.Type, dims: readonly number[]): ort.Tensor {
+function outputOf(outputs: Outputs, name: string, type: Ort.Tensor.Type, dims: readonly number[]): Ort.Tensor {
   const output = outputs[name];
   if (output === undefined) throw new GraphError(`the graph has no output ${name}`);
   if (output.type !== type) throw new GraphError(`output ${name} is ${output.type}, not ${type}`);
@@ -154,7 +155,8 @@ export function integersOf(outputs: Outputs, name: string, dims: readonly number
   return outputOf(outputs, name, "int32", dims).data as Int32Array;
 }
 
-export const floatTensor = (values: Float32Array, dims: readonly number[]) => new ort.Tensor("float32", values, dims);
-export const integerTensor = (values: Int32Array, dims: readonly number[]) => new ort.Tensor("int32", values, dims);
+// whoever has inputs for a session has opened one
+export const floatTensor = (values: Float32Array, dims: readonly number[]) => new ort!.Tensor("float32", values, dims);
+export const integerTensor = (values: Int32Array, dims: readonly number[]) => new ort!.Tensor("int32", values, dims);
 
-export type Session = ort.InferenceSession;
+export type Session = Ort.InferenceSession;

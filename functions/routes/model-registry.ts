@@ -8,7 +8,9 @@ import {
   refusalText,
 } from "../domain/artefact/checks.ts";
 import type { Manifest } from "../domain/artefact/manifest.ts";
+import type { DecodeNetwork } from "../domain/generation/types.ts";
 import { MODEL_BUDGET_BYTES, modelBytes } from "../domain/artefact/memory.ts";
+import { engineChoice, openTyped, readGraphs } from "../inference/engines.ts";
 import { loadModel } from "../inference/load-model.ts";
 import { ArtefactError, checkedBytes, type ModelSource } from "../inference/model-source.ts";
 import { checkParity, Parity, type ParityReport } from "../inference/parity.ts";
@@ -122,7 +124,22 @@ function parsedOrNull(text: string): unknown {
   }
 }
 
-/** Opens the graphs and holds them to the trainer's figures, through the very code that serves. */
+/**
+ * The typed engine for the graphs, beside the runtime. Graphs that it lacks an operator of are served by the runtime alone; where
+ * the setting forbids that, they are refused.
+ */
+async function typedEngine(env: Env, source: ModelSource): Promise<Record<string, DecodeNetwork>> {
+  const engine = engineChoice(env.INFERENCE_ENGINE);
+  if (engine === "onnx") return {};
+  try {
+    return { typed: await openTyped(source.manifest, await readGraphs(source)) };
+  } catch (error) {
+    if (!(error instanceof GraphError) || engine === "typed") throw error;
+    return {};
+  }
+}
+
+/** Opens the graphs in every engine that may serve and holds them to the trainer's figures, through the very code that serves. */
 async function checkServed(env: Env, model: RegisteredModel): Promise<ParityReport> {
   const { manifest } = model;
   const source = artefactSource(env, model.app, manifest);
@@ -138,7 +155,7 @@ async function checkServed(env: Env, model: RegisteredModel): Promise<ParityRepo
   const whole = Uint32Array.from(rows, (_, row) => row + 1);
   const loaded = await loadModel(source, whole);
   try {
-    return await checkParity(loaded, whole, parity.data);
+    return await checkParity(loaded, whole, parity.data, await typedEngine(env, source));
   } finally {
     await loaded.dispose();
   }

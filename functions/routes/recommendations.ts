@@ -106,6 +106,7 @@ function answerOf(
   options: { readonly requestId: string; readonly fields: readonly string[] | undefined; readonly explain: boolean },
 ): Answer {
   const { list } = result;
+  if (result.engine !== null) c.header("x-inference-engine", result.engine);
   const withProbabilities = options.explain || c.get("credential").kind === "secret";
   return {
     recommendationId: result.recommendationId,

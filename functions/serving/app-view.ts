@@ -9,7 +9,7 @@ import { ProblemError } from "../http/problem.ts";
 import { MODEL_BUDGET_BYTES } from "../domain/artefact/memory.ts";
 import { ModelCache, type Lease } from "../inference/budget.ts";
 import { findApp, type AppRow } from "../store/apps.ts";
-import { servingModel } from "../store/models.ts";
+import { firstLook, type ModelAtOnce, servingModel } from "../store/models.ts";
 import { readCatalogue, refreshCatalogue } from "../store/snapshots.ts";
 import { forgetRows } from "./hydration.ts";
 import { loadAppModel, type AppModel } from "./served-model.ts";
@@ -19,11 +19,17 @@ import type { CatalogueColumns } from "../domain/catalogue/columns.ts";
 const RENEW_MS = 1000;
 /** After a model failed to load, requests fall back for this long before the next attempt. */
 const RETRY_MODEL_MS = 5000;
-/** A request with less time than this does not wait for a model that is not in memory: starting the runtime blocks the isolate. */
-const COLD_START_MS = 1500;
+/** Where the runtime alone may answer: a request with less time than this does not wait for its start, which blocks the isolate. */
+const RUNTIME_START_MS = 1500;
+/** After an answer is made, before what holds the thread begins: until then it is on its way. */
 const ANSWER_FIRST_MS = 20;
+/** While requests are under way the runtime's start is put off so many times, 20 ms each, and no longer. */
+const MAX_DELAYS = 50;
 /** Catalogues of apps that were used last. */
 const MAX_VIEWS = 32;
+
+let openViews = 0; // requests that are being answered
+let isRuntimeStarting = false; // one start at a time, on the only thread
 
 const models = new ModelCache<AppModel>(MODEL_BUDGET_BYTES, (error) => {
   log("warn", "model_release_failed", { error: describeError(error) });
@@ -66,13 +72,23 @@ class AppView {
   }
 
   async open(env: Env, options: OpenOptions): Promise<OpenView> {
+    openViews += 1;
+    try {
+      return await this.#open(env, options);
+    } catch (error) {
+      openViews -= 1;
+      throw error;
+    }
+  }
+
+  async #open(env: Env, options: OpenOptions): Promise<OpenView> {
     const { now } = options;
     if (options.strict ?? this.#row?.consistency === "strict") {
       // one that is under way may have read before the write that this request must see
       await this.#renewing?.catch(() => undefined);
       await this.#renew(env, now);
     } else if (this.#columns === undefined) {
-      await (this.#renewing ?? this.#renew(env, now));
+      await (this.#renewing ?? this.#renew(env, now, canLoad(env, options)));
     } else if (now - this.#renewedAt >= RENEW_MS && this.#renewing === undefined) {
       waitUntil(
         this.#renew(env, now).catch((error: unknown) => {
@@ -87,22 +103,47 @@ class AppView {
       isStrict: options.strict ?? this.#row!.consistency === "strict",
       model: lease?.value ?? null,
       modelAbsence: absence,
-      release: () => lease?.release(),
+      release: () => {
+        openViews -= 1;
+        if (lease !== undefined) this.#giveBack(lease);
+      },
     };
   }
 
-  #renew(env: Env, now: number): Promise<void> {
-    this.#renewing ??= this.#renewOnce(env, now).finally(() => {
+  /** Ends a request's use of a model; where the typed engine made the answer, ONNX Runtime starts behind it. */
+  #giveBack(lease: Lease<AppModel>): void {
+    if (!lease.value.wantsRuntime || isRuntimeStarting) return lease.release();
+    isRuntimeStarting = true;
+    waitUntil(this.#startRuntime(lease));
+  }
+
+  async #startRuntime(lease: Lease<AppModel>): Promise<void> {
+    try {
+      for (let delays = 0; delays === 0 || (isBusy() && delays < MAX_DELAYS); delays += 1) await answersFirst();
+      await lease.value.startRuntime();
+    } catch (error) {
+      const { modelVersion: model } = lease.value;
+      log("warn", "runtime_not_started", { app: this.#app, model, error: describeError(error) });
+    } finally {
+      isRuntimeStarting = false;
+      lease.release();
+    }
+  }
+
+  /** `withModel`: a model that is not in memory is loaded beside the catalogue, for the request that waits. */
+  #renew(env: Env, now: number, withModel = false): Promise<void> {
+    this.#renewing ??= this.#renewOnce(env, now, withModel).finally(() => {
       this.#renewing = undefined;
     });
     return this.#renewing;
   }
 
-  async #renewOnce(env: Env, now: number): Promise<void> {
-    const row = await findApp(env, this.#app);
+  async #renewOnce(env: Env, now: number, withModel: boolean): Promise<void> {
+    const { row, model } = withModel ? await firstLook(env, this.#app) : { row: await findApp(env, this.#app) };
     if (row === undefined) throw new ProblemError("not_found", "This app was deleted");
+    if (model !== undefined && row.servingModel !== null) void this.#preload(env, row, now, model);
     const isSameNumbering = this.#row?.epoch === row.epoch;
-    if (this.#columns === undefined || !isSameNumbering) this.#columns = await readCatalogue(env, this.#app);
+    if (this.#columns === undefined || !isSameNumbering) this.#columns = await readCatalogue(env, this.#app, row);
     else if (row.revision > this.#columns.revision) {
       await refreshCatalogue(env.DB, this.#app, this.#columns, (rows) => forgetRows(this.#app, rows));
     }
@@ -117,7 +158,7 @@ class AppView {
       this.#modelKey = undefined;
       return;
     }
-    const key = `${this.#app}/${row.servingModel}/${row.servingVersion}/${row.epoch}`;
+    const key = this.#keyOf(row);
     if (key !== this.#modelKey) {
       if (this.#modelKey === undefined) {
         this.#modelKey = key; // the first request loads it, under its own time limit
@@ -139,16 +180,27 @@ class AppView {
     }
   }
 
+  #keyOf(row: AppRow): string {
+    return `${this.#app}/${row.servingModel}/${row.servingVersion}/${row.epoch}`;
+  }
+
+  /** Begins to load the model that the request will ask for; what fails is told there. */
+  async #preload(env: Env, row: AppRow, now: number, looked: Promise<ModelAtOnce | undefined>): Promise<void> {
+    const known = await looked.catch(() => undefined);
+    (await this.#load(env, this.#keyOf(row), now, known))?.release();
+  }
+
   async #lease(
     env: Env,
-    { now, withModel, patienceMs }: OpenOptions,
+    options: OpenOptions,
   ): Promise<{ lease: Lease<AppModel> | undefined; absence: string | null }> {
+    const { now, withModel } = options;
     const key = this.#modelKey;
     if (key === undefined) return { lease: undefined, absence: "no_model" };
     if (!withModel) return { lease: undefined, absence: "timeout" };
     const ready = models.peek(key);
     if (ready !== undefined) return { lease: ready, absence: null };
-    if (patienceMs !== undefined && patienceMs < COLD_START_MS) {
+    if (!canLoad(env, options)) {
       waitUntil(this.#loadLater(env, key, now));
       return { lease: undefined, absence: "model_loading" };
     }
@@ -158,18 +210,18 @@ class AppView {
 
   /** Loads after the answer is on its way: creating sessions holds the thread for some hundred milliseconds. */
   async #loadLater(env: Env, key: string, now: number): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, ANSWER_FIRST_MS));
+    await answersFirst();
     (await this.#load(env, key, now))?.release();
   }
 
-  /** Undefined when the model can't be loaded; the next attempt then waits some seconds. */
-  async #load(env: Env, key: string, now: number): Promise<Lease<AppModel> | undefined> {
+  /** Undefined when the model can't be loaded; the next attempt then waits some seconds. `known`: what was read with the app's row. */
+  async #load(env: Env, key: string, now: number, known?: ModelAtOnce): Promise<Lease<AppModel> | undefined> {
     if (now - this.#modelFailedAt < RETRY_MODEL_MS) return undefined;
     try {
       const loading = models.acquire(key, async () => {
-        const registered = await servingModel(env, this.#app);
+        const registered = known?.registered ?? (await servingModel(env, this.#app));
         if (registered === undefined) throw new Error("the promoted model is not registered");
-        return loadAppModel(env, registered);
+        return loadAppModel(env, registered, known?.codes);
       });
       // others may be waiting for this attempt when the request that began it goes away
       waitUntil(
@@ -185,6 +237,14 @@ class AppView {
       return undefined;
     }
   }
+}
+
+const isBusy = () => openViews > 0;
+const answersFirst = () => new Promise((resolve) => setTimeout(resolve, ANSWER_FIRST_MS));
+
+/** Whether a request has the time to load a model that is not in memory. With the typed engine that takes milliseconds. */
+function canLoad(env: Env, { withModel, patienceMs = Number.POSITIVE_INFINITY }: OpenOptions): boolean {
+  return withModel && (env.INFERENCE_ENGINE !== "onnx" || patienceMs >= RUNTIME_START_MS);
 }
 
 const views = new Map<number, AppView>(); // least recently used first; may vanish with the isolate

@@ -30,6 +30,8 @@ import type {
   ServedModel,
   ShowableItem,
 } from "../domain/recommendation/recommend.ts";
+import type { Scoring } from "../domain/generation/types.ts";
+import type { EngineName } from "../inference/engines.ts";
 import type { RepeatRule } from "../domain/recommendation/repeat.ts";
 import type { UserRecall } from "../objects/user-state.ts";
 import type { HydratedItem } from "../store/items.ts";
@@ -76,6 +78,8 @@ export interface ListResult {
   readonly recommendationId: string;
   readonly nextCursor: string | null;
   readonly modelVersion: string | null;
+  /** Which of the two engines ran the model; null where the list is not a model's. */
+  readonly engine: EngineName | null;
   /** Ids of items that reasons point to, by number. */
   readonly ids: ReadonlyMap<number, string>;
   readonly ignored: readonly Ignored[];
@@ -123,6 +127,7 @@ async function makeList(
         ignored.push({ pointer: `/filter#${field}`, code: "unknown_field" });
     }
     const seen = { ids: new Map<number, string>(), isWhole: true };
+    const engine = view.model?.engine ?? null; // the one that the ports hold
     const ports =
       resolved.only === null
         ? portsOf(env, view, query, seen)
@@ -160,6 +165,7 @@ async function makeList(
       recommendationId,
       nextCursor,
       modelVersion: list.source === "model" ? (view.model?.modelVersion ?? null) : null,
+      engine: list.source === "model" ? engine : null,
       ids: seen.ids,
       ignored,
     };
@@ -195,7 +201,8 @@ export function portsOf(
   const { app, filter, now } = query;
   const matches = filter === undefined ? () => true : evaluate(columns, filter);
   return {
-    model,
+    // one engine for one list: another may take over while it is made
+    model: model === null ? null : withScoring(model, model.scoring),
     modelAbsence: view.modelAbsence,
     legalPlaces: (excluded) => model!.legalPlaces(columns, filter, excluded), // asked only where there is a model
     isLegal: (number) => columns.isShowable(number) && matches(number),
@@ -224,7 +231,7 @@ function onlyAmong<Item extends ShowableItem>(
   const { model } = ports;
   return {
     ...ports,
-    model: model === null ? null : scoredExactly(model),
+    model: model === null ? null : withScoring(model, { ...model.scoring, mode: "exact" }),
     legalPlaces: () =>
       onlyNumbers(
         model!.order,
@@ -236,9 +243,8 @@ function onlyAmong<Item extends ShowableItem>(
   };
 }
 
-function scoredExactly(model: ServedModel): ServedModel {
+function withScoring(model: ServedModel, scoring: Scoring): ServedModel {
   const { order, vectors, network, historyLength, modelVersion, repeatShare } = model;
-  const scoring = { ...model.scoring, mode: "exact" as const };
   return { order, vectors, network, historyLength, modelVersion, repeatShare, scoring };
 }
 

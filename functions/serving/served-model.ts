@@ -2,13 +2,15 @@
  * A loaded model with what an app's catalogue adds to it: places that may be shown, filters as bitmaps, neighbours. One value in
  * the isolate's model cache; newer item codes make the next value, which shares the graphs.
  */
+import "../inference/worker-runtime.ts";
 import { FilterCache } from "../domain/catalogue/predicate.ts";
 import { ShowablePlaces } from "../domain/catalogue/showable.ts";
-import { withoutNumbers, type PlaceBitmap } from "../domain/generation/bitmap.ts";
+import { withoutNumbers } from "../domain/generation/bitmap.ts";
 import { SimilarItems } from "../domain/generation/similar.ts";
-import { loadModel, type LoadedModel } from "../inference/load-model.ts";
-import { artefactSource } from "../store/artefacts.ts";
-import { itemCodesSince, readRows, type ServingModel } from "../store/models.ts";
+import { engineChoice, type EngineName } from "../inference/engines.ts";
+import { loadModel, type LoadedModel, servedFiles } from "../inference/load-model.ts";
+import { artefactSource, fileKey, readerOf } from "../store/artefacts.ts";
+import { type ItemCodesPage, itemCodesSince, readRows, type ServingModel } from "../store/models.ts";
 import type { CatalogueColumns } from "../domain/catalogue/columns.ts";
 import type { Predicate } from "../domain/catalogue/predicate.ts";
 import type { LegalPlaces } from "../domain/generation/types.ts";
@@ -62,6 +64,21 @@ export class AppModel implements ServedModel, Weighed {
     return this.#loaded.network;
   }
 
+  /** The engine behind `network`. */
+  get engine(): EngineName {
+    return this.#loaded.engine;
+  }
+
+  /** Whether ONNX Runtime is still to be started behind the typed engine. */
+  get wantsRuntime(): boolean {
+    return this.#loaded.wantsRuntime;
+  }
+
+  /** Starts it, at the first call only: hundreds of milliseconds of the only thread. @throws what the runtime throws */
+  startRuntime(): Promise<void> {
+    return this.#loaded.startRuntime();
+  }
+
   get scoring() {
     return this.#loaded.scoring;
   }
@@ -76,8 +93,8 @@ export class AppModel implements ServedModel, Weighed {
 
   /** Showable places that satisfy the filter and are not excluded. */
   legalPlaces(columns: CatalogueColumns, filter: Predicate | undefined, excluded: Iterable<number>): LegalPlaces {
-    let legal: PlaceBitmap = this.#showable.at(columns);
-    if (filter !== undefined) legal = legal.and(this.#filters.bitmap(this.order, columns, filter));
+    const showable = this.#showable.at(columns);
+    const legal = filter === undefined ? showable : this.#filters.within(showable, this.order, columns, filter);
     return withoutNumbers(legal, this.order, excluded);
   }
 
@@ -86,13 +103,14 @@ export class AppModel implements ServedModel, Weighed {
     const known = this.#uncoded;
     if (known?.columns === columns && known.version === columns.version) return known.numbers;
     const changed = known?.columns === columns ? columns.changedSince(known.version) : null;
-    const candidates =
-      changed === null
-        ? Array.from({ length: columns.largestNumber }, (_, at) => at + 1)
-        : [...known!.numbers, ...changed];
-    const numbers = [...new Set(candidates)].filter(
-      (number) => columns.isShowable(number) && this.order.placeOf(number) < 0,
-    );
+    const isUncoded = (number: number): boolean => columns.isShowable(number) && this.order.placeOf(number) < 0;
+    const numbers: number[] = [];
+    if (changed === null) {
+      // number by number: a list of a million of them would take the isolate's memory
+      for (let number = 1; number <= columns.largestNumber; number++) if (isUncoded(number)) numbers.push(number);
+    } else {
+      for (const number of new Set([...known!.numbers, ...changed])) if (isUncoded(number)) numbers.push(number);
+    }
     numbers.sort((a, b) => b - a);
     this.#uncoded = { columns, version: columns.version, numbers };
     return numbers;
@@ -109,16 +127,25 @@ export class AppModel implements ServedModel, Weighed {
   }
 }
 
-/** Reads a model from R2 with every file checked, and the codes of newer items from the database. */
-export async function loadAppModel(env: Env, registered: ServingModel): Promise<AppModel> {
-  const rows = await readRows(env, registered);
-  const trained = await loadModel(artefactSource(env, registered.app, registered.manifest), rows, []);
+/** Reads a model with every file checked, and beside it the codes of newer items, unless the caller has their first page. */
+export async function loadAppModel(env: Env, registered: ServingModel, known?: ItemCodesPage): Promise<AppModel> {
+  const { app, manifest, rowsKey } = registered;
+  const hashes = new Map(manifest.files.map((file) => [file.path, file.sha256]));
+  const files = servedFiles(manifest).flatMap((file) => hashes.get(file) ?? []);
+  const reader = readerOf(env, [rowsKey, ...files.map((sha256) => fileKey(app, sha256))]);
+  const source = artefactSource(env, app, manifest, reader);
+  const newer = known ?? itemCodesSince(env.DB, app, registered, 0);
+  const items = Promise.resolve(newer).then((page) => page.items);
+  const options = { engine: engineChoice(env.INFERENCE_ENGINE) };
+  const first = await loadModel(source, readRows(env, registered, reader), items, options);
   try {
-    const { loaded, revision } = await withCodesSince(env, registered, trained, 0);
-    if (loaded !== trained) await trained.dispose();
+    const page = await newer;
+    if (page.isWhole) return new AppModel(first, registered, page.revision);
+    const { loaded, revision } = await withCodesSince(env, registered, first, page.revision);
+    if (loaded !== first) await first.dispose();
     return new AppModel(loaded, registered, revision);
   } catch (error) {
-    await trained.dispose();
+    await first.dispose();
     throw error;
   }
 }

@@ -79,7 +79,8 @@ export async function similarForApp(env: Env, query: SimilarQuery): Promise<List
     const degradedReason = seen.isWhole ? null : "catalogue_unavailable";
     const list = { source: "model" as const, degradedReason, scoring: null, shown, hasMore: false };
     const recommendationId = await signList(list, { app, subject: "", model: model.model, now }, key);
-    return { list, recommendationId, nextCursor: null, modelVersion: model.modelVersion, ids: seen.ids, ignored };
+    const { modelVersion } = model;
+    return { list, recommendationId, nextCursor: null, modelVersion, engine: null, ids: seen.ids, ignored };
   } finally {
     view.release();
   }

@@ -2,36 +2,55 @@
  * The row of an app. Read fresh each time: whoever serves from it keeps its own copy with its own bound. An app that is being
  * deleted is not found.
  */
-import { drizzle } from "drizzle-orm/d1";
-import { and, asc, eq, isNull } from "drizzle-orm";
-import { apps } from "./schema.ts";
+import type { apps } from "./schema.ts";
 
 export type AppRow = typeof apps.$inferSelect;
 
-const isLive = isNull(apps.deletedAt);
+const NAMES = {
+  app: "app",
+  id: "id",
+  name: "name",
+  cell: "cell",
+  createdAt: "created_at",
+  consistency: "consistency",
+  logShards: "log_shards",
+  epoch: "epoch",
+  revision: "revision",
+  nextNumber: "next_number",
+  snapshotKey: "snapshot_key",
+  snapshotRevision: "snapshot_revision",
+  unsnapshottedRows: "unsnapshotted_rows",
+  servingModel: "serving_model",
+  servingVersion: "serving_version",
+  deletedAt: "deleted_at",
+  deletionTickAt: "deletion_tick_at",
+} as const satisfies Record<keyof AppRow, string>;
+
+const COLUMNS = Object.entries(NAMES).map(([name, column]) => `${column} AS ${name}`);
+const SELECT = `SELECT ${COLUMNS.join(", ")} FROM apps WHERE deleted_at IS NULL AND`;
+
+async function find(env: Env, condition: string, value: string | number): Promise<AppRow | undefined> {
+  return (await env.DB.prepare(`${SELECT} ${condition}`).bind(value).first<AppRow>()) ?? undefined;
+}
+
+/** The statement of `findApp`, for a batch. Gives an `AppRow`. */
+export function selectApp(env: Env, app: number): D1PreparedStatement {
+  return env.DB.prepare(`${SELECT} app = ?1`).bind(app);
+}
 
 /** By the number that never leaves the Worker. */
 export async function findApp(env: Env, app: number): Promise<AppRow | undefined> {
-  return drizzle(env.DB)
-    .select()
-    .from(apps)
-    .where(and(eq(apps.app, app), isLive))
-    .get();
+  return (await selectApp(env, app).first<AppRow>()) ?? undefined;
 }
 
 /** By the public id, `app_...`. */
 export async function findAppById(env: Env, id: string): Promise<AppRow | undefined> {
-  return drizzle(env.DB)
-    .select()
-    .from(apps)
-    .where(and(eq(apps.id, id), isLive))
-    .get();
+  return find(env, "id = ?1", id);
 }
 
 /** The oldest app of that name. Names are labels, not unique. */
 export async function findAppByName(env: Env, name: string): Promise<AppRow | undefined> {
-  const isNamed = and(eq(apps.name, name), isLive);
-  return drizzle(env.DB).select().from(apps).where(isNamed).orderBy(asc(apps.app)).limit(1).get();
+  return find(env, "name = ?1 ORDER BY app LIMIT 1", name);
 }
 
 /** The statement that makes an app, for a batch with its first keys. */

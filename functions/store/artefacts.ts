@@ -1,6 +1,6 @@
 /**
  * Artefact files and row tables in R2. Objects are named by their content and never change, so the data centre's cache stands
- * before R2; whoever uses the bytes checks their sha256 either way.
+ * before R2; bytes of either are compared with their sha256.
  */
 import { waitUntil } from "cloudflare:workers";
 import { sha256Hex } from "../domain/artefact/digest.ts";
@@ -14,40 +14,106 @@ export function fileKey(app: number, sha256: string): string {
   return `app/${app}/files/${sha256}`;
 }
 
-/** Whether the bytes have the sha256 (or its first half) with which the key ends. */
+/** Whether the bytes have the sha256 (or its first half) with which the key ends, an extension aside. */
 async function isIntact(key: string, bytes: ArrayBuffer): Promise<boolean> {
-  const name = /[0-9a-f]{32,64}$/.exec(key)?.[0];
+  const name = /([0-9a-f]{32,64})(?:\.\w+)?$/.exec(key)?.[1];
   return name !== undefined && (await sha256Hex(bytes)).startsWith(name);
+}
+
+export interface Read {
+  readonly bytes: ArrayBuffer;
+  /** Whether they have the sha256 that the key names. */
+  readonly intact: boolean;
 }
 
 /**
  * An object of MODELS whose key is named by its content; undefined when it is in neither place. Damaged bytes are neither taken
  * from the cache nor put into it, where they would outlive the repair; out of the store they come as they are, for the
- * reader's own check to name.
+ * reader to name.
  */
-export async function readImmutable(env: Env, key: string): Promise<ArrayBuffer | undefined> {
+export async function readImmutable(env: Env, key: string): Promise<Read | undefined> {
   const url = `${CACHE_ORIGIN}/${key}`;
   const cached = await (await caches.default.match(url))?.arrayBuffer();
-  if (cached !== undefined && (await isIntact(key, cached))) return cached;
+  if (cached !== undefined && (await isIntact(key, cached))) return { bytes: cached, intact: true };
   const object = await env.MODELS.get(key);
   if (object === null) return undefined;
   const bytes = await object.arrayBuffer();
-  if (await isIntact(key, bytes)) {
-    waitUntil(caches.default.put(url, new Response(bytes, { headers: { "cache-control": CACHED_FOR } })));
+  const intact = await isIntact(key, bytes);
+  if (intact) waitUntil(caches.default.put(url, new Response(bytes, { headers: { "cache-control": CACHED_FOR } })));
+  return { bytes, intact };
+}
+
+/** Reads an object by its key, as `readImmutable` does. */
+export type Reader = (key: string) => Promise<Read | undefined>;
+
+/**
+ * A reader for an isolate that needs all of `keys` at once: they are one entry of the cache, so that one look-up brings them.
+ * Begins to read at once.
+ */
+export function readerOf(env: Env, keys: readonly string[]): Reader {
+  const url = `${CACHE_ORIGIN}/together/${encodeURIComponent(keys.join())}`;
+  const reads = (async () => {
+    const cached = await (await caches.default.match(url))?.arrayBuffer();
+    const parts = cached === undefined ? undefined : unpacked(cached, keys.length);
+    if (parts !== undefined) {
+      const intact = await Promise.all(parts.map((bytes, at) => isIntact(keys[at]!, bytes)));
+      if (!intact.includes(false)) return parts.map((bytes) => ({ bytes, intact: true }));
+    }
+    return readAll(env, keys, url);
+  })();
+  reads.catch(() => undefined); // whoever asks for one of them hears of it
+  return async (key) => {
+    const at = keys.indexOf(key);
+    return at === -1 ? readImmutable(env, key) : (await reads)[at];
+  };
+}
+
+async function readAll(env: Env, keys: readonly string[], url: string): Promise<(Read | undefined)[]> {
+  const reads = await Promise.all(
+    keys.map(async (key) => {
+      const bytes = await (await env.MODELS.get(key))?.arrayBuffer();
+      return bytes === undefined ? undefined : { bytes, intact: await isIntact(key, bytes) };
+    }),
+  );
+  const intact = reads.flatMap((read) => (read?.intact === true ? [read.bytes] : []));
+  if (intact.length === keys.length) {
+    const response = new Response(packed(intact), { headers: { "cache-control": CACHED_FOR } });
+    waitUntil(caches.default.put(url, response));
   }
-  return bytes;
+  return reads;
+}
+
+/** The lengths of all parts (u32, little-endian) and the parts. */
+function packed(parts: readonly ArrayBuffer[]): Blob {
+  return new Blob([Uint32Array.from(parts, (part) => part.byteLength), ...parts]);
+}
+
+/** Undefined for bytes that are no `count` parts. */
+function unpacked(bytes: ArrayBuffer, count: number): ArrayBuffer[] | undefined {
+  if (bytes.byteLength < 4 * count) return undefined;
+  let at = 4 * count;
+  const parts = Array.from(new Uint32Array(bytes, 0, count), (length) => bytes.slice(at, (at += length)));
+  return at === bytes.byteLength ? parts : undefined;
 }
 
 /** A registered artefact of an app. `read` rejects when the object is gone. */
-export function artefactSource(env: Env, app: number, manifest: Manifest) {
+export function artefactSource(
+  env: Env,
+  app: number,
+  manifest: Manifest,
+  reader: Reader = (key) => readImmutable(env, key),
+) {
   const hashes = new Map(manifest.files.map((file) => [file.path, file.sha256]));
+  const intact = new WeakSet<ArrayBuffer>();
   return {
     manifest,
+    isIntact: (bytes: ArrayBuffer) => intact.has(bytes),
     async read(path: string): Promise<ArrayBuffer> {
       const sha256 = hashes.get(path);
-      const bytes = sha256 === undefined ? undefined : await readImmutable(env, fileKey(app, sha256));
-      if (bytes === undefined) throw new Error(`${path} of ${manifest.modelVersion} is not in the store`);
-      return bytes;
+      const read = sha256 === undefined ? undefined : await reader(fileKey(app, sha256));
+      if (read === undefined) throw new Error(`${path} of ${manifest.modelVersion} is not in the store`);
+      if (read.intact) intact.add(read.bytes);
+      return read.bytes;
     },
   };
 }
@@ -90,9 +156,13 @@ export function epochOfRows(rowsKey: string): number {
 }
 
 /** @throws Error when the table is gone or is not what its name says. */
-export async function readRows(env: Env, rowsKey: string): Promise<Uint32Array> {
-  const bytes = await readImmutable(env, rowsKey);
-  if (bytes === undefined) throw new Error(`the row table ${rowsKey} is not in the store`);
-  if (!(await isIntact(rowsKey, bytes))) throw new Error(`the row table ${rowsKey} is damaged`);
-  return new Uint32Array(bytes);
+export async function readRows(
+  env: Env,
+  rowsKey: string,
+  reader: Reader = (key) => readImmutable(env, key),
+): Promise<Uint32Array> {
+  const read = await reader(rowsKey);
+  if (read === undefined) throw new Error(`the row table ${rowsKey} is not in the store`);
+  if (!read.intact) throw new Error(`the row table ${rowsKey} is damaged`);
+  return new Uint32Array(read.bytes);
 }

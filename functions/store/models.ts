@@ -2,7 +2,9 @@
 import { type CodedItem, decodeVector, encodeVector } from "../domain/artefact/coded-item.ts";
 import { toHex } from "../domain/artefact/digest.ts";
 import type { Manifest } from "../domain/artefact/manifest.ts";
-import { putRows, readRows as readRowTable, artefactSource, epochOfRows } from "./artefacts.ts";
+import type { AppRow } from "./apps.ts";
+import { selectApp } from "./apps.ts";
+import { putRows, type Reader, readRows as readRowTable, artefactSource, epochOfRows } from "./artefacts.ts";
 import { readItemIds } from "../domain/artefact/checks.ts";
 import { type Database, resolveIds } from "./items.ts";
 
@@ -110,12 +112,17 @@ const SAVE_CODES = `INSERT INTO item_codes (app, model, number, revision, codes,
 const CODES_SINCE = `SELECT number, revision, hex(codes) AS codes, hex(vector) AS vector FROM item_codes
   WHERE app = ?1 AND model = ?2 AND revision > ?3 AND number > 0 ORDER BY revision LIMIT ?4`;
 
+/** The same of the promoted model, from the first on. */
+const CODES_OF_SERVING = `SELECT number, revision, hex(codes) AS codes, hex(vector) AS vector FROM item_codes
+  WHERE app = ?1 AND model = (SELECT serving_model FROM apps WHERE app = ?1) AND revision > 0 AND number > 0
+  ORDER BY revision LIMIT ?2`;
+
 /** Uses items_by_revision. */
 const WRITTEN_SINCE = `SELECT number, revision, deleted FROM items WHERE app = ?1 AND (revision, number) > (?2, ?3)
   ORDER BY revision, number LIMIT ?4`;
 
 /** Statements whose index a test checks with EXPLAIN QUERY PLAN. */
-export const MODEL_STATEMENTS = { FIND, LIST, SERVING, CODES_SINCE, WRITTEN_SINCE, CURSOR };
+export const MODEL_STATEMENTS = { FIND, LIST, SERVING, CODES_SINCE, CODES_OF_SERVING, WRITTEN_SINCE, CURSOR };
 
 type Stored<T> = Omit<T, "manifest"> & { readonly manifest: string | null };
 
@@ -213,12 +220,45 @@ export async function promoteModel(db: Database, app: number, model: number, now
 
 /** The promoted model of an app. Its row table is resolved anew when the app's item numbers have another epoch. */
 export async function servingModel(env: Env, app: number): Promise<ServingModel | undefined> {
-  type Row = Stored<ModelRow> & { servingVersion: number; epoch: number };
-  const row = await env.DB.prepare(SERVING).bind(app).first<Row>();
+  return currentModel(env, app, await env.DB.prepare(SERVING).bind(app).first<ServingRow>());
+}
+
+type ServingRow = Stored<ModelRow> & { servingVersion: number; epoch: number };
+
+async function currentModel(env: Env, app: number, row: ServingRow | null): Promise<ServingModel | undefined> {
   const model = row === null ? undefined : registered(app, rowOf(row));
   if (row === null || model === undefined) return undefined;
   const current = epochOfRows(model.rowsKey) === row.epoch ? model : await resolvedAnew(env, model, row.epoch);
   return { ...current, servingVersion: row.servingVersion };
+}
+
+/** A promoted model and the first page of codes of items newer than it. */
+export interface ModelAtOnce {
+  readonly registered: ServingModel;
+  readonly codes: ItemCodesPage;
+}
+
+/**
+ * The row of an app and its promoted model in one round trip, for an isolate that knows neither. `model` is settled later where
+ * the row table has to be resolved anew; undefined: there is none.
+ */
+export async function firstLook(
+  env: Env,
+  app: number,
+): Promise<{ readonly row: AppRow | undefined; readonly model: Promise<ModelAtOnce | undefined> }> {
+  const [rows, serving, codes] = await env.DB.batch([
+    selectApp(env, app),
+    env.DB.prepare(SERVING).bind(app),
+    env.DB.prepare(CODES_OF_SERVING).bind(app, CODES_A_PAGE + 1),
+  ]);
+  const model = (async () => {
+    const registeredModel = await currentModel(env, app, (serving!.results[0] as ServingRow | undefined) ?? null);
+    if (registeredModel === undefined) return undefined;
+    const page = codesPage(registeredModel, codes!.results as CodesRow[], 0, CODES_A_PAGE);
+    return { registered: registeredModel, codes: page };
+  })();
+  model.catch(() => undefined); // it may be that nobody asks
+  return { row: rows!.results[0] as AppRow | undefined, model };
 }
 
 async function resolvedAnew(env: Env, model: RegisteredModel, epoch: number): Promise<RegisteredModel> {
@@ -239,29 +279,52 @@ export async function modelsToCode(env: Env, app: number): Promise<RegisteredMod
 }
 
 /** Row table of a model: item number of every row of its artefact, 0 for a dead row. */
-export async function readRows(env: Env, model: Pick<RegisteredModel, "rowsKey">): Promise<Uint32Array> {
-  return readRowTable(env, model.rowsKey);
+export async function readRows(
+  env: Env,
+  model: Pick<RegisteredModel, "rowsKey">,
+  reader?: Reader,
+): Promise<Uint32Array> {
+  return readRowTable(env, model.rowsKey, reader);
 }
 
 const fromHex = (text: string): Uint8Array =>
   Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 
-/**
- * Items coded since a revision (of the codes: it grows by one with every write of them, in the order of the writes), oldest
- * first, and the revision to go on from. `isWhole` is false when `limit` cut the list.
- */
+const CODES_A_PAGE = 5000;
+
+interface CodesRow {
+  readonly number: number;
+  readonly revision: number;
+  readonly codes: string;
+  readonly vector: string;
+}
+
+/** Coded items, oldest first, and the revision to go on from. `isWhole` is false when a limit cut the list. */
+export interface ItemCodesPage {
+  readonly items: CodedItem[];
+  readonly revision: number;
+  readonly isWhole: boolean;
+}
+
+/** Items coded since a revision (of the codes: it grows by one with every write of them, in the order of the writes). */
 export async function itemCodesSince(
   db: Database,
   app: number,
   model: Pick<RegisteredModel, "model" | "manifest">,
   revision: number,
-  limit = 5000,
-): Promise<{ readonly items: CodedItem[]; readonly revision: number; readonly isWhole: boolean }> {
-  type Row = { number: number; revision: number; codes: string; vector: string };
-  const { results } = await db
-    .prepare(CODES_SINCE)
-    .bind(app, model.model, revision, limit + 1)
-    .all<Row>();
+  limit = CODES_A_PAGE,
+): Promise<ItemCodesPage> {
+  const statement = db.prepare(CODES_SINCE).bind(app, model.model, revision, limit + 1);
+  return codesPage(model, (await statement.all<CodesRow>()).results, revision, limit);
+}
+
+/** @param results one row more than `limit` where there are more */
+function codesPage(
+  model: Pick<RegisteredModel, "manifest">,
+  results: readonly CodesRow[],
+  revision: number,
+  limit: number,
+): ItemCodesPage {
   const isWhole = results.length <= limit;
   // a revision that the limit cut is read again as a whole
   const cut = isWhole ? Infinity : results[limit]!.revision;

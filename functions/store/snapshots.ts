@@ -5,6 +5,8 @@
  */
 import { CatalogueColumns, type CatalogueRow } from "../domain/catalogue/columns.ts";
 import { decodeSnapshot, encodeSnapshot } from "../domain/catalogue/snapshot.ts";
+import type { AppRow } from "./apps.ts";
+import { readImmutable } from "./artefacts.ts";
 import { type Database, DELTA_PAGE_ROWS, readDelta } from "./items.ts";
 
 /** Pages of a step: 50,000 rows, about a second of CPU. */
@@ -63,11 +65,20 @@ export async function writeSnapshot(env: Env, app: number): Promise<SnapshotResu
   return { written, revision: columns.revision, isComplete };
 }
 
-/** The columns of an app: its snapshot and everything since. A snapshot that is gone or damaged costs time, not the answer. */
-export async function readCatalogue(env: Env, app: number): Promise<CatalogueColumns> {
-  const { snapshotKey } = await pointerOf(env.DB, app);
-  const columns = (await readSnapshot(env, snapshotKey))?.columns ?? new CatalogueColumns();
-  await refreshCatalogue(env.DB, app, columns);
+/**
+ * The columns of an app: its snapshot and everything since. A snapshot that is gone or damaged costs time, not the answer.
+ * @param row of the app, where the caller has just read it: the columns are then as new as the row
+ */
+export async function readCatalogue(
+  env: Env,
+  app: number,
+  row?: Pick<AppRow, "revision" | "snapshotKey" | "unsnapshottedRows">,
+): Promise<CatalogueColumns> {
+  const key = row === undefined ? (await pointerOf(env.DB, app)).snapshotKey : row.snapshotKey;
+  const snapshot = key === null ? undefined : await cachedSnapshot(env, key);
+  const columns = snapshot ?? new CatalogueColumns();
+  const isWhole = snapshot !== undefined && row?.unsnapshottedRows === 0 && snapshot.revision >= row.revision;
+  if (!isWhole) await refreshCatalogue(env.DB, app, columns);
   return columns;
 }
 
@@ -104,6 +115,13 @@ async function pointerOf(db: Database, app: number): Promise<Pointer> {
   return pointer;
 }
 
+/** For an isolate that serves: by way of the data centre's cache. */
+async function cachedSnapshot(env: Env, key: string): Promise<CatalogueColumns | undefined> {
+  const read = await readImmutable(env, key);
+  return read?.intact === true ? decodedSnapshot(new Uint8Array(read.bytes)) : undefined;
+}
+
+/** For the next snapshot, which is made of this one. */
 async function readSnapshot(
   env: Env,
   key: string | null,
@@ -113,8 +131,13 @@ async function readSnapshot(
   if (object === null) return undefined;
   const bytes = new Uint8Array(await object.arrayBuffer());
   if (!key.endsWith(`/${await sha256Hex(bytes)}.snapshot`)) return undefined;
+  const columns = decodedSnapshot(bytes);
+  return columns === undefined ? undefined : { columns, step: Number(object.customMetadata?.["step"] ?? 0) };
+}
+
+function decodedSnapshot(bytes: Uint8Array<ArrayBuffer>): CatalogueColumns | undefined {
   try {
-    return { columns: decodeSnapshot(bytes), step: Number(object.customMetadata?.["step"] ?? 0) };
+    return decodeSnapshot(bytes);
   } catch {
     return undefined; // of an older layout: the rows have it all
   }

@@ -20,7 +20,7 @@ describe("bootstrap over users", () => {
 
   test("the interval of a share is that of the binomial distribution", () => {
     const bootstrap = new UserBootstrap(users, 1);
-    const [low, high] = bootstrap.interval(bootstrap.add(hits(0.3), "recall10"));
+    const [low, high] = bootstrap.interval(bootstrap.add([hits(0.3)], "recall10"));
     const error = 1.96 * Math.sqrt((0.3 * 0.7) / 400);
     expect(low).toBeCloseTo(0.3 - error, 1.7);
     expect(high).toBeCloseTo(0.3 + error, 1.7);
@@ -28,15 +28,15 @@ describe("bootstrap over users", () => {
 
   test("a model differs from itself by nothing at all, since draws are paired", () => {
     const bootstrap = new UserBootstrap(users, 1);
-    const a = bootstrap.add(hits(0.3), "ndcg10");
-    const b = bootstrap.add(hits(0.3), "ndcg10");
+    const a = bootstrap.add([hits(0.3)], "ndcg10");
+    const b = bootstrap.add([hits(0.3)], "ndcg10");
     expect(bootstrap.difference(a, b)).toEqual({ difference: 0, interval: [0, 0] });
   });
 
   test("a planted difference is found, with its sign", () => {
     const bootstrap = new UserBootstrap(users, 1);
-    const better = bootstrap.add(hits(0.4), "recall10");
-    const worse = bootstrap.add(hits(0.3), "recall10");
+    const better = bootstrap.add([hits(0.4)], "recall10");
+    const worse = bootstrap.add([hits(0.3)], "recall10");
     const { difference, interval } = bootstrap.difference(better, worse);
     expect(difference).toBeCloseTo(0.1, 5);
     expect(interval[0]).toBeGreaterThan(0);
@@ -46,12 +46,7 @@ describe("bootstrap over users", () => {
   test("cases of one user are drawn together: a user's doubled cases widen the interval", () => {
     const width = (owners: readonly string[]) => {
       const bootstrap = new UserBootstrap(owners, 1);
-      const [low, high] = bootstrap.interval(
-        bootstrap.add(
-          hits(0.5).toSorted((a, b) => a - b),
-          "recall10",
-        ),
-      );
+      const [low, high] = bootstrap.interval(bootstrap.add([hits(0.5).toSorted((a, b) => a - b)], "recall10"));
       return high - low;
     };
     const clustered = users.map((_, at) => `u${Math.floor(at / 20)}`);
@@ -65,7 +60,7 @@ describe("bootstrap over users", () => {
           ranks.map((_, at) => `${at % 40}`),
           3,
         );
-        const [low, high] = bootstrap.interval(bootstrap.add(ranks, "recall10"));
+        const [low, high] = bootstrap.interval(bootstrap.add([ranks], "recall10"));
         const mean = figuresOf(ranks).recall10;
         expect(low).toBeLessThanOrEqual(mean + 0.05);
         expect(high).toBeGreaterThanOrEqual(mean - 0.05);

@@ -23,6 +23,12 @@ test("a dot product is that of the vector that is read, for any dimension, int8 
         expect(stored.dot(h, place)).toBeCloseTo(expected, 3);
         expect(plain.dot(h, place)).toBeCloseTo(expected, 3);
       }
+      const places = Uint32Array.from({ length: size }, (_, at) => size - 1 - at);
+      for (const vectors of [stored, plain]) {
+        const products = new Float64Array(size + 1).fill(7);
+        vectors.dots(h, places, size, products);
+        expect([...products]).toEqual([...[...places].map((place) => vectors.dot(h, place)), 7]);
+      }
     }),
   );
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import "../../bench/node-runtime.ts";
+import { quantise } from "../../functions/domain/artefact/coded-item.ts";
 import { sha256Hex } from "../../functions/domain/artefact/digest.ts";
 import { PlaceBitmap } from "../../functions/domain/generation/bitmap.ts";
 import { generate } from "../../functions/domain/generation/generate.ts";
@@ -9,7 +10,7 @@ import { checkParity, historyVectors, Parity } from "../../functions/inference/p
 import { codedItems } from "../../functions/inference/text-coder.ts";
 import { type TinyName, tinySource } from "../support/tiny-artefact.ts";
 
-const NAMES = ["two-levels", "three-levels"] as const;
+const NAMES = ["two-levels", "three-levels", "product-quantised"] as const;
 const wholeRows = Uint32Array.from({ length: 40 }, (_, row) => 2 * row + 1);
 const parityOf = (files: Map<string, Uint8Array>) =>
   Parity.parse(JSON.parse(new TextDecoder().decode(files.get("parity.json"))));
@@ -145,6 +146,16 @@ describe("an artefact that is not what its manifest says", () => {
     });
   });
 
+  test("centroids of another size are refused", async () => {
+    const source = tinySource("product-quantised");
+    const bytes = source.files.get("centroids.bin")!.slice(0, -4);
+    source.files.set("centroids.bin", bytes);
+    const line = source.manifest.files.find((file) => file.path === "centroids.bin")!;
+    expect(await refusalOf(loadModel(source, wholeRows))).toMatchObject({ code: "file_size", what: "centroids.bin" });
+    Object.assign(line, { bytes: bytes.length, sha256: await sha256Hex(bytes) });
+    await expect(loadModel(source, wholeRows)).rejects.toThrow("bytes of codewords and centroids");
+  });
+
   test("bytes that are no graph are refused by name", async () => {
     const source = await sourceWith("step2.onnx", new Uint8Array(64).fill(7), true);
     expect(await refusalOf(loadModel(source, wholeRows))).toMatchObject({ code: "graph", what: "step2.onnx" });
@@ -206,6 +217,26 @@ describe("items newer than the model", () => {
       expect([once.order.size, twice.order.size]).toEqual([41, 41]);
       await once.dispose();
       await twice.dispose();
+    });
+  });
+
+  test("a product-quantised model quantises a coded item with its own centroids: what they can say comes back", async () => {
+    await withModel("product-quantised", async (model) => {
+      const codes = tinySource("product-quantised").files.get("codes.bin")!;
+      const readOf = (from: LoadedModel, number: number) => {
+        const read = new Float32Array(8);
+        from.vectors.read(from.order.placeOf(number), read, 0);
+        return read;
+      };
+      const rows = [0, 7, 39];
+      const items = rows.map((row) => ({
+        number: 1000 + row,
+        codes: codes.slice(2 * row, 2 * row + 2),
+        ...quantise(readOf(model, wholeRows[row]!)),
+      }));
+      const next = model.withItems(items);
+      for (const row of rows) expect(readOf(next, 1000 + row)).toEqual(readOf(model, wholeRows[row]!));
+      await next.dispose();
     });
   });
 

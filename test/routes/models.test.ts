@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import { quantise } from "../../functions/domain/artefact/coded-item.ts";
 import { sha256Hex, versionOf } from "../../functions/domain/artefact/digest.ts";
 import type { Manifest } from "../../functions/domain/artefact/manifest.ts";
-import { readImmutable } from "../../functions/store/artefacts.ts";
+import { readImmutable, readerOf } from "../../functions/store/artefacts.ts";
 import { putItems } from "../../functions/store/items.ts";
 import {
   codingCursor,
@@ -296,7 +296,7 @@ describe("objects named by their content", () => {
   test("come out of the cache once read, and damaged ones don't go in", async () => {
     const sha256 = await sha256Hex("good");
     const key = `app/0/files/${sha256}`;
-    const text = async () => new TextDecoder().decode(await readImmutable(env, key));
+    const text = async () => new TextDecoder().decode((await readImmutable(env, key))?.bytes);
     expect(await readImmutable(env, key)).toBeUndefined();
     await env.MODELS.put(key, "damaged");
     expect(await text()).toBe("damaged");
@@ -307,6 +307,28 @@ describe("objects named by their content", () => {
     const spoilt = new Response("damaged", { headers: { "cache-control": "max-age=60" } });
     await caches.default.put(`https://artefacts.invalid/${key}`, spoilt);
     expect(await readImmutable(env, key)).toBeUndefined();
+  });
+
+  test("are read together by one look-up, each whole, and one that is damaged is read from the store again", async () => {
+    const texts = ["one", "two more", "", "three"];
+    const keys = await Promise.all(texts.map(async (text) => `app/0/files/${await sha256Hex(text)}`));
+    for (const [at, key] of keys.entries()) await env.MODELS.put(key, texts[at]!);
+    const read = async (wanted = keys) => {
+      const reader = readerOf(env, keys);
+      const reads = await Promise.all(wanted.map((key) => reader(key)));
+      return reads.map((one) => one && [new TextDecoder().decode(one.bytes), one.intact]);
+    };
+    const whole = texts.map((text) => [text, true]);
+    expect(await read()).toEqual(whole);
+    const url = `https://artefacts.invalid/together/${encodeURIComponent(keys.join())}`;
+    await vi.waitFor(async () => expect(await caches.default.match(url)).toBeDefined());
+    await env.MODELS.delete(keys);
+    expect(await read([keys[3]!, keys[1]!])).toEqual([whole[3], whole[1]]);
+    expect(await read(["app/0/files/absent"])).toEqual([undefined]);
+    const spoilt = new Response(new Uint8Array(40), { headers: { "cache-control": "max-age=60" } });
+    await caches.default.put(url, spoilt);
+    await env.MODELS.put(keys[0]!, "damaged");
+    expect(await read()).toEqual([["damaged", false], undefined, undefined, undefined]);
   });
 });
 

@@ -1,4 +1,4 @@
-"""Writes tiny-artefacts.json: two artefacts of 40 items with seeded random weights, every file as base64.
+"""Writes tiny-artefacts.json: three artefacts of 40 items with seeded random weights, every file as base64.
 
 `.venv/bin/python test/support/make_tiny_artefact.py`. The graphs have the operators of real ones (int8 weights by Cast and
 Mul, MultiHeadAttention, SkipLayerNormalization, Gelu). Expected values come from NumPy alone: the forward pass written
@@ -145,7 +145,9 @@ def step(rng: np.random.Generator, level: int, levels: list[int]) -> tuple[bytes
     return raw, forward
 
 
-def tokenizer_graph(rng: np.random.Generator, levels: list[int], texts: np.ndarray) -> tuple[bytes, object]:
+def tokenizer_graph(
+    rng: np.random.Generator, levels: list[int], texts: np.ndarray
+) -> tuple[bytes, object, list[np.ndarray]]:
     """Centres are drawn from what is left of the items' own vectors, so that codes spread."""
     to_vector = quantise(rng, TEXT_DIM, DIM)
     left, centres = texts @ dequantised(to_vector), []
@@ -179,7 +181,33 @@ def tokenizer_graph(rng: np.random.Generator, levels: list[int], texts: np.ndarr
             rest = rest - centre[codes[-1]]
         return vector, np.stack(codes, 1)
 
-    return raw, forward
+    return raw, forward, centres
+
+
+def product_quantised(
+    rng: np.random.Generator, vectors: np.ndarray, codes: np.ndarray, books: list[np.ndarray], subspaces: int
+) -> tuple[dict[str, bytes], np.ndarray]:
+    """pq.bin and centroids.bin with random centroids for what the codewords leave, and the vectors that they stand for."""
+    words = np.concatenate(books)
+    word_scales = (np.abs(words).max(1) / 127).astype(np.float32)
+    whole_words = np.round(words / word_scales[:, None]).astype(np.int8)
+    starts = np.cumsum([0] + [len(book) for book in books[:-1]])
+    base = sum(
+        whole_words[start + codes[:, level]].astype(np.float64) * word_scales[start + codes[:, level], None]
+        for level, start in enumerate(starts)
+    )
+    scales = rng.uniform(0.005, 0.01, subspaces).astype(np.float32)
+    centroids = rng.integers(-127, 128, (subspaces, 256, DIM // subspaces)).astype(np.int8)
+    real = centroids.astype(np.float64) * scales[:, None, None]
+    parts = np.split(vectors - base, subspaces, axis=1)
+    values = [np.argmin(((part[:, None] - own) ** 2).sum(-1), 1) for part, own in zip(parts, real)]
+    chosen = np.concatenate([own[value] for own, value in zip(real, values)], axis=1)
+    content = [whole_words, centroids, word_scales.astype("<f4"), scales.astype("<f4")]
+    files = {
+        "pq.bin": np.stack(values, 1).astype(np.uint8).tobytes(),
+        "centroids.bin": b"".join(part.tobytes() for part in content),
+    }
+    return files, base + chosen
 
 
 def text_graph(rng: np.random.Generator, vocabulary: int) -> tuple[bytes, object]:
@@ -210,7 +238,8 @@ def shortened(value: object) -> object:
     return {key: shortened(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
-def artefact(seed: int, levels: list[int], beams: list[int]) -> dict[str, bytes]:
+def artefact(seed: int, levels: list[int], beams: list[int], subspaces: int | None = None) -> dict[str, bytes]:
+    """With `subspaces` the item vectors are product-quantised, else int8."""
     rng = np.random.default_rng(seed)
     texts = []
     for _ in range(ITEMS):
@@ -244,7 +273,7 @@ def artefact(seed: int, levels: list[int], beams: list[int]) -> dict[str, bytes]
     text_raw, embed = text_graph(rng, tokenizer.get_vocab_size())
     ids = [tokenizer.encode(text).ids[:TEXT_TOKENS] for text in texts]
     embedded = np.stack([embed(row) for row in ids])
-    raw, tokenize = tokenizer_graph(rng, levels, embedded)
+    raw, tokenize, books = tokenizer_graph(rng, levels, embedded)
     outputs = [("vector", float_, ["N", DIM]), ("codes", int_, ["N", len(levels)])]
     add("tokenizer", "tokenizer.onnx", raw, [("text", float_, ["N", TEXT_DIM])], outputs)
     inputs = [("tokens", int_, ["N", "T"]), ("mask", float_, ["N", "T"])]
@@ -255,6 +284,11 @@ def artefact(seed: int, levels: list[int], beams: list[int]) -> dict[str, bytes]
     scales = (np.abs(vectors).max(1) / 127).astype(np.float32)
     quantised = np.round(vectors / scales[:, None]).astype(np.int8)
     served = quantised.astype(np.float64) * scales[:, None]
+    stored = {"vectors.bin": quantised.tobytes(), "scales.bin": scales.tobytes()}
+    entry: dict = {"file": "vectors.bin", "dtype": "int8", "scales": "scales.bin"}
+    if subspaces is not None:
+        stored, served = product_quantised(rng, vectors, codes, books, subspaces)
+        entry = {"file": "pq.bin", "dtype": "pq", "scales": None, "centroids": "centroids.bin", "subspaces": subspaces}
 
     def brute_force(history: list[int]) -> dict:
         h, logits1 = encode(served[history])
@@ -296,8 +330,7 @@ def artefact(seed: int, levels: list[int], beams: list[int]) -> dict[str, bytes]
     files |= {
         "items.txt": "".join(f"item-{row}\n" for row in range(ITEMS)).encode(),
         "codes.bin": codes.astype(np.uint8).tobytes(),
-        "vectors.bin": quantised.tobytes(),
-        "scales.bin": scales.tobytes(),
+        **stored,
         "text.json": tokenizer.to_str().encode(),
         "parity.json": json.dumps(shortened(parity)).encode(),
     }
@@ -312,7 +345,7 @@ def artefact(seed: int, levels: list[int], beams: list[int]) -> dict[str, bytes]
         "data": {"name": "tiny", "sha256": "0" * 64, "events": 0, "users": 0, "items": ITEMS, "until": None, "repeatShare": 0},
         "items": {"count": ITEMS, "file": "items.txt"},
         "codes": {"file": "codes.bin"},
-        "vectors": {"file": "vectors.bin", "dtype": "int8", "scales": "scales.bin"},
+        "vectors": entry,
         "levels": levels,
         "leafMax": int(np.unique(codes, axis=0, return_counts=True)[1].max()),
         "historyLength": HISTORY,
@@ -334,7 +367,11 @@ def artefact(seed: int, levels: list[int], beams: list[int]) -> dict[str, bytes]
 
 
 def main() -> None:
-    made = {"two-levels": artefact(1, [8, 8], [8]), "three-levels": artefact(2, [4, 4, 4], [4, 16])}
+    made = {
+        "two-levels": artefact(1, [8, 8], [8]),
+        "three-levels": artefact(2, [4, 4, 4], [4, 16]),
+        "product-quantised": artefact(3, [8, 8], [8], subspaces=2),
+    }
     encoded = {
         name: {path: base64.b64encode(raw).decode() for path, raw in sorted(files.items())} for name, files in made.items()
     }

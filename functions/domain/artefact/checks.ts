@@ -124,15 +124,40 @@ function checkGraphs(manifest: Manifest): Refusal[] {
   return refusals;
 }
 
-/** Bytes that the layout fixes: codes, vectors, scales. */
+/** Bytes that the layout fixes: codes, vectors, scales, centroids. */
 function fixedSizes(manifest: Manifest): Map<string, number> {
   const { items, levels, dim, codes, vectors } = manifest;
+  const bytes = { int8: dim, float32: 4 * dim, pq: vectors.subspaces ?? 0 };
   const sizes = new Map([
     [codes.file, items.count * levels.length],
-    [vectors.file, items.count * dim * (vectors.dtype === "int8" ? 1 : 4)],
+    [vectors.file, items.count * bytes[vectors.dtype]],
   ]);
   if (vectors.scales !== null) sizes.set(vectors.scales, items.count * 4);
+  const codewords = levels.reduce((sum, size) => sum + size, 0);
+  if (vectors.centroids !== undefined) {
+    sizes.set(vectors.centroids, dim * (codewords + 256) + 4 * (codewords + (vectors.subspaces ?? 0)));
+  }
   return sizes;
+}
+
+/** Which of the vectors' fields go with which dtype. */
+function checkVectors({ vectors, dim }: Manifest): Refusal[] {
+  const refusals: Refusal[] = [];
+  const { dtype, scales, centroids, subspaces } = vectors;
+  if ((dtype === "int8") !== (scales !== null)) {
+    const expected = dtype === "int8" ? "a file of scales for int8 vectors" : `null for ${dtype} vectors`;
+    refusals.push({ code: "dtype", what: "vectors/scales", expected, got: String(scales) });
+  }
+  for (const [name, value] of Object.entries({ centroids, subspaces })) {
+    if ((dtype === "pq") === (value !== undefined)) continue;
+    const expected = dtype === "pq" ? "given for pq vectors" : `absent for ${dtype} vectors`;
+    refusals.push({ code: "dtype", what: `vectors/${name}`, expected, got: String(value) });
+  }
+  if (subspaces !== undefined && dim % subspaces !== 0) {
+    const expected = `a divisor of ${dim} dimensions`;
+    refusals.push({ code: "shape", what: "vectors/subspaces", expected, got: String(subspaces) });
+  }
+  return refusals;
 }
 
 function checkFiles(manifest: Manifest): Refusal[] {
@@ -144,6 +169,7 @@ function checkFiles(manifest: Manifest): Refusal[] {
   const { vectors, textEncoder } = manifest;
   const needed = [manifest.items.file, manifest.codes.file, vectors.file, manifest.parity.file, textEncoder.tokenizer];
   if (vectors.scales !== null) needed.push(vectors.scales);
+  if (vectors.centroids !== undefined) needed.push(vectors.centroids);
   for (const graph of manifest.graphs) needed.push(graph.file);
   for (const path of needed) {
     if (!listed.has(path))
@@ -155,10 +181,7 @@ function checkFiles(manifest: Manifest): Refusal[] {
       refusals.push({ code: "file_size", what: path, expected: `${bytes} bytes`, got: `${file.bytes} bytes` });
     }
   }
-  if ((vectors.dtype === "int8") !== (vectors.scales !== null)) {
-    const expected = vectors.dtype === "int8" ? "a file of scales for int8 vectors" : "null for float32 vectors";
-    refusals.push({ code: "dtype", what: "vectors/scales", expected, got: String(vectors.scales) });
-  }
+  refusals.push(...checkVectors(manifest));
   const encoder = listed.get(textEncoder.graph);
   if (encoder !== undefined && encoder.sha256 !== textEncoder.sha256) {
     const got = textEncoder.sha256;
@@ -226,25 +249,24 @@ export function readItemIds(manifest: Manifest, text: string): { ids: string[] }
 /** Codes (n, L) row-major: each below its level's size, no leaf with more than leafMax items. */
 export function checkCodes(manifest: Manifest, codes: Uint8Array): Refusal | undefined {
   const { levels, leafMax } = manifest;
-  const leaves = new Map<number, number>();
   const what = manifest.codes.file;
-  for (let row = 0, at = 0; at < codes.length; row++) {
+  const leaves = new Uint32Array(codes.length / levels.length);
+  for (let row = 0, at = 0; row < leaves.length; row++) {
     let leaf = 0;
-    for (const [level, size] of levels.entries()) {
+    for (let level = 0; level < levels.length; level++) {
       const code = codes[at++]!;
-      if (code >= size) {
-        return {
-          code: "codes",
-          what,
-          expected: `codes of level ${level + 1} below ${size}`,
-          got: `${code} in row ${row}`,
-        };
+      if (code >= levels[level]!) {
+        const expected = `codes of level ${level + 1} below ${levels[level]}`;
+        return { code: "codes", what, expected, got: `${code} in row ${row}` };
       }
       leaf = leaf * 256 + code;
     }
-    const items = (leaves.get(leaf) ?? 0) + 1;
-    leaves.set(leaf, items);
-    if (items > leafMax) {
+    leaves[row] = leaf;
+  }
+  leaves.sort();
+  // sorted, a leaf of more than leafMax items reaches at least that far
+  for (let at = 0; at + leafMax < leaves.length; at++) {
+    if (leaves[at] === leaves[at + leafMax]) {
       return { code: "codes", what, expected: `at most ${leafMax} items with the same codes`, got: "more" };
     }
   }

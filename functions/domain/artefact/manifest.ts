@@ -64,8 +64,17 @@ export const Manifest = z.strictObject({
   codes: z.strictObject({ file: ArtefactPath }),
   vectors: z.strictObject({
     file: ArtefactPath,
-    dtype: z.enum(["int8", "float32"]),
+    /** pq: a byte for each subspace, the index of a centroid of what the codewords of the item's codes leave of the vector. */
+    dtype: z.enum(["int8", "float32", "pq"]),
+    /** Float32, one an item; null unless int8. */
     scales: ArtefactPath.nullable(),
+    /**
+     * pq only. int8: codewords (sum of levels, dim), centroids (subspaces, 256, dim / subspaces); then float32: a scale a codeword, a
+     * scale a subspace.
+     */
+    centroids: ArtefactPath.optional(),
+    /** pq only: bytes an item; divides dim. */
+    subspaces: Size.max(256).optional(),
   }),
   /** Codes a level, first level first. */
   levels: z.array(z.int().min(2).max(256)).min(2).max(3),

@@ -11,10 +11,10 @@ export const MODEL_BUDGET_BYTES = 64 * 1024 * 1024;
  */
 const GRAPH_FACTOR = { "int8-weights": 5, float32: 1.5 } as const;
 
-/** Tables by place: number, way back from the number, codes, where they come from, vector, scale. */
-function itemBytes(manifest: Pick<Manifest, "dim" | "levels" | "vectors">): number {
-  const vector = manifest.vectors.dtype === "int8" ? manifest.dim + 4 : 4 * manifest.dim;
-  return 4 + 4 + manifest.levels.length + 1 + vector;
+/** Tables by place: number, way back from the number, codes, vector, scale. */
+function itemBytes({ dim, levels, vectors }: Pick<Manifest, "dim" | "levels" | "vectors">): number {
+  const vector = { int8: dim + 4, float32: 4 * dim, pq: vectors.subspaces ?? 0 };
+  return 4 + 4 + levels.length + vector[vectors.dtype];
 }
 
 export function graphBytes(dtype: keyof typeof GRAPH_FACTOR, fileBytes: number): number {

@@ -30,18 +30,22 @@ export function scoreItems(input: ScoringInput, leaves: Beams, scoring: Candidat
   const logProbability = new Float64Array(live);
   const top = new TopK(Math.min(input.count, live));
   const normaliser = new LogSumExp();
-  let end = 0;
+  const ends = new Uint32Array(leaves.size);
+  let size = 0;
   for (let leaf = 0; leaf < leaves.size; leaf += 1) {
-    const start = end;
     const to = leaves.to[leaf]!;
-    normaliser.reset();
     for (let place = legal.next(leaves.from[leaf]!, to); place >= 0; place = legal.next(place + 1, to)) {
-      const product = vectors.dot(h, place);
-      places[end] = place;
-      products[end] = product;
-      normaliser.add(product);
-      end += 1;
+      places[size] = place;
+      size += 1;
     }
+    ends[leaf] = size;
+  }
+  vectors.dots(h, places, live, products);
+
+  for (let leaf = 0, start = 0; leaf < leaves.size; leaf += 1) {
+    const end = ends[leaf]!;
+    normaliser.reset();
+    for (let at = start; at < end; at += 1) normaliser.add(products[at]!);
     const logZ = normaliser.value;
     if (end > start && !Number.isFinite(logZ)) throw new RangeError("h . v is not a number");
     const shift = leaves.logProbability[leaf]! - logZ;
@@ -49,6 +53,7 @@ export function scoreItems(input: ScoringInput, leaves: Beams, scoring: Candidat
       logProbability[at] = products[at]! + shift;
       top.offer(fuse(alpha, logProbability[at]!, products[at]!), order.numbers[places[at]!]!, at);
     }
+    start = end;
   }
 
   const best = top.best();

@@ -18,6 +18,11 @@ export class TopK {
     this.#indexes = new Uint32Array(limit);
   }
 
+  /** What is kept is full and nothing below this key gets in; NaN while there is room, so that no key is below it. */
+  get threshold(): number {
+    return this.#size < this.#limit ? Number.NaN : this.#keys[0]!;
+  }
+
   /** -Infinity is a key like any other; NaN is the caller's error. */
   offer(key: number, tie: number, index: number): void {
     if (this.#size < this.#limit) {

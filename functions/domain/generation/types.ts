@@ -18,13 +18,15 @@ export interface CodeOrder {
   children(prefixes: Int32Array, at: number, depth: number, bounds: Uint32Array): void;
 }
 
-/** Item vectors in code order, int8 with a float32 scale an item, or float32. */
+/** Item vectors in code order, in whatever form they are stored. */
 export interface ItemVectors {
   readonly dim: number;
   /** Writes the dequantised vector of a place into `out` at `offset` (dim values). */
   read(place: number, out: Float32Array, offset: number): void;
   /** h . v of the place. */
   dot(h: Float32Array, place: number): number;
+  /** h . v of the first `count` places into `out`: what `dot` gives up to rounding, and faster where there are many. */
+  dots(h: Float32Array, places: Uint32Array, count: number, out: Float64Array): void;
 }
 
 /** The model's graphs. Every element of a batch is independent of its neighbours. */
@@ -58,12 +60,14 @@ export interface GenerativeModel {
   readonly historyLength: number;
 }
 
-/** A bitmap over places with a running count a word: counts of any range are two look-ups. */
+/** A set of places that knows how many of them lie in any range without looking at each. */
 export interface LegalPlaces {
   readonly total: number;
   has(place: number): boolean;
   /** Set places in [from, to). */
   count(from: number, to: number): number;
+  /** The counts of the adjoining ranges [bounds[k], bounds[k + 1]), k < ranges, into counts[at + k]; bounds ascend. */
+  countRanges(bounds: Uint32Array, ranges: number, counts: Uint32Array, at: number): void;
   /** Smallest set place >= from and < to, or -1. */
   next(from: number, to: number): number;
 }

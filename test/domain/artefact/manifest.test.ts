@@ -56,7 +56,7 @@ describe("the manifest's shape", () => {
 });
 
 describe("rules between the fields", () => {
-  test.each(["two-levels", "three-levels"] as const)("accepts the %s artefact", async (name) => {
+  test.each(["two-levels", "three-levels", "product-quantised"] as const)("accepts the %s artefact", async (name) => {
     expect(await checkManifest(tinyArtefact(name).manifest, "app_a")).toEqual([]);
   });
 
@@ -86,6 +86,28 @@ describe("rules between the fields", () => {
 
   test("refuses int8 vectors without scales", async () => {
     expect(await codesOf(await changed((m) => (m.vectors.scales = null)))).toEqual(["dtype vectors/scales"]);
+  });
+
+  test("refuses product-quantised vectors without centroids, with scales, or with subspaces that do not divide", async () => {
+    const name = "product-quantised";
+    expect(await codesOf(await changed((m) => delete m.vectors.centroids, name))).toEqual(["dtype vectors/centroids"]);
+    const scaled = await changed((m) => (m.vectors.scales = "codes.bin"), name);
+    expect(await codesOf(scaled)).toContain("dtype vectors/scales");
+    const odd = await changed((m) => {
+      m.vectors.subspaces = 3;
+      m.files.find((file) => file.path === "pq.bin")!.bytes = 3 * m.items.count;
+      m.files.find((file) => file.path === "centroids.bin")!.bytes += 4;
+    }, name);
+    expect(await codesOf(odd)).toEqual(["shape vectors/subspaces"]);
+    const int8 = await changed((m) => (m.vectors.subspaces = 4));
+    expect(await codesOf(int8)).toEqual(["dtype vectors/subspaces"]);
+  });
+
+  test("refuses files of product-quantised vectors whose sizes do not follow from the manifest", async () => {
+    const manifest = await changed((m) => {
+      for (const file of m.files) if (/pq|centroids/.test(file.path)) file.bytes += 1;
+    }, "product-quantised");
+    expect(await codesOf(manifest)).toEqual(["file_size pq.bin", "file_size centroids.bin"]);
   });
 
   test("refuses a tensor of another type, naming it", async () => {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { onlyNumbers, PlaceBitmap, rejudged, withoutNumbers } from "../../../functions/domain/generation/bitmap.ts";
+import type { LegalPlaces } from "../../../functions/domain/generation/types.ts";
 import { buildCodeOrder } from "../../../functions/domain/generation/code-order.ts";
 
 /** Sizes around word boundaries. */
@@ -19,8 +20,9 @@ function bitmapOf(size: number, places: readonly number[]): PlaceBitmap {
   return bitmap;
 }
 
-const listOf = (bitmap: PlaceBitmap): number[] =>
-  Array.from({ length: bitmap.size }, (_, place) => place).filter((place) => bitmap.has(place));
+const listOf = (bitmap: PlaceBitmap): number[] => listOfPlaces(bitmap, bitmap.size);
+const listOfPlaces = (places: LegalPlaces, size: number): number[] =>
+  Array.from({ length: size }, (_, place) => place).filter((place) => places.has(place));
 
 describe("PlaceBitmap", () => {
   it("counts any range and finds the next place as a plain set does", () => {
@@ -39,6 +41,25 @@ describe("PlaceBitmap", () => {
       }),
       { numRuns: 500 },
     );
+  });
+
+  it("counts adjoining ranges at once as it counts each, empty ones and long ones too", () => {
+    fc.assert(
+      fc.property(sets, fc.array(fc.nat(1000), { minLength: 1, maxLength: 12 }), ([size, places], cuts) => {
+        const bitmap = bitmapOf(size, places);
+        const bounds = Uint32Array.from(cuts, (cut) => Math.min(cut, size)).sort();
+        const counts = new Uint32Array(bounds.length + 1).fill(99);
+        bitmap.countRanges(bounds, bounds.length - 1, counts, 1);
+        const expected = [...bounds.subarray(1)].map((to, at) => bitmap.count(bounds[at]!, to));
+        expect([...counts]).toEqual([99, ...expected, 99].slice(0, counts.length));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("adds three eighths of a bit a place for its counts", () => {
+    const { bytes, words } = PlaceBitmap.all(1_000_000);
+    expect(bytes / words.byteLength).toBeCloseTo(1.375, 3);
   });
 
   it("joins as sets do, and leaves what it joins as it is", () => {
@@ -86,10 +107,35 @@ describe("PlaceBitmap", () => {
 describe("bitmaps by item number", () => {
   const { order } = buildCodeOrder([2, 2], Uint8Array.of(1, 1, 0, 0, 0, 1), Uint32Array.of(5, 7, 9)); // places: 7, 9, 5
 
-  it("takes excluded items out of a copy", () => {
+  it("leaves excluded items out, and the bitmap as it was", () => {
     const all = PlaceBitmap.all(3);
     const rest = withoutNumbers(all, order, [5, 1234]);
-    expect([listOf(rest), rest.total, all.total]).toEqual([[0, 1], 2, 3]);
+    expect([listOfPlaces(rest, 3), rest.total, all.total]).toEqual([[0, 1], 2, 3]);
+  });
+
+  it("answers without excluded items as a bitmap of what is left", () => {
+    fc.assert(
+      fc.property(pairs, fc.array(fc.nat(1000), { minLength: 2, maxLength: 9 }), ([size, set, excluded], cuts) => {
+        const numbers = Uint32Array.from({ length: size }, (_, row) => row + 1);
+        const everyPlace = buildCodeOrder([1, 1], new Uint8Array(2 * size), numbers).order; // place = number - 1
+        const bitmap = bitmapOf(size, set);
+        const rest = withoutNumbers(bitmap, everyPlace, [...excluded.map((place) => place + 1), 5000]);
+        const expected = bitmap.andNot(bitmapOf(size, excluded));
+        expect(rest.total).toBe(expected.total);
+        expect(listOfPlaces(rest, size)).toEqual(listOf(expected));
+        const bounds = Uint32Array.from(cuts, (cut) => Math.min(cut, size)).sort();
+        const [counts, wanted] = [new Uint32Array(9), new Uint32Array(9)];
+        rest.countRanges(bounds, bounds.length - 1, counts, 0);
+        expected.countRanges(bounds, bounds.length - 1, wanted, 0);
+        expect([...counts]).toEqual([...wanted]);
+        for (const [at, from] of bounds.entries()) {
+          const to = bounds[at + 1] ?? size;
+          expect(rest.count(from, to)).toBe(expected.count(from, to));
+          expect(rest.next(from, to)).toBe(expected.next(from, to));
+        }
+      }),
+      { numRuns: 300 },
+    );
   });
 
   it("holds only the items asked for", () => {

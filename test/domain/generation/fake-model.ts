@@ -45,13 +45,17 @@ export function fakeNetwork(levels: readonly number[], seed: number, sharpness =
 }
 
 export function floatVectors(values: Float32Array, dim: number = DIM): ItemVectors {
+  const dot = (h: Float32Array, place: number): number => {
+    let sum = 0;
+    for (let k = 0; k < dim; k += 1) sum += h[k]! * values[place * dim + k]!;
+    return sum;
+  };
   return {
     dim,
     read: (place, out, offset) => out.set(values.subarray(place * dim, (place + 1) * dim), offset),
-    dot(h, place) {
-      let sum = 0;
-      for (let k = 0; k < dim; k += 1) sum += h[k]! * values[place * dim + k]!;
-      return sum;
+    dot,
+    dots(h, places, count, out) {
+      for (let at = 0; at < count; at += 1) out[at] = dot(h, places[at]!);
     },
   };
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { LogSumExp } from "../../../functions/domain/generation/log-sum-exp.ts";
+import { exponential, LogSumExp } from "../../../functions/domain/generation/log-sum-exp.ts";
 import { TopK } from "../../../functions/domain/generation/top-k.ts";
 
 describe("TopK", () => {
@@ -20,6 +20,16 @@ describe("TopK", () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  it("says from which key on nothing gets in, once it is full", () => {
+    const top = new TopK(2);
+    top.offer(1, 0, 0);
+    expect(top.threshold).toBeNaN();
+    top.offer(5, 1, 1);
+    expect(top.threshold).toBe(1);
+    top.offer(3, 2, 2);
+    expect(top.threshold).toBe(3);
   });
 
   it("refuses a limit that is no whole number", () => {
@@ -60,5 +70,23 @@ describe("LogSumExp", () => {
   it("does not hide a NaN", () => {
     expect(of(1, NaN, 2)).toBeNaN();
     expect(of(NaN)).toBeNaN();
+  });
+});
+
+describe("exponential", () => {
+  it("agrees with Math.exp to the last places, over the whole range that a softmax meets", () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.double({ min: -700, max: 700, noNaN: true }), fc.double({ min: -3, max: 3 })), (x) => {
+        if (Number.isNaN(x)) return;
+        expect(Math.abs(exponential(x) / Math.exp(x) - 1)).toBeLessThan(5e-16);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("is 0 where nothing is left, and no number where Math.exp is none", () => {
+    expect([-800, -708, Number.NEGATIVE_INFINITY].map(exponential)).toEqual([0, 0, 0]);
+    expect([0, 710, Infinity].map(exponential)).toEqual([1, Infinity, Infinity]);
+    expect(exponential(Number.NaN)).toBeNaN();
   });
 });
