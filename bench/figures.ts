@@ -179,30 +179,43 @@ function latency(dataset: string): string {
 }
 
 function scale(): string {
+  const { rows, int8Rows } = result("scale");
+  const megabytes = (value: unknown) => fixed(Number(value) / 1e6, 1);
   return table(
-    [
-      "items",
-      "tables, MB",
-      "load, ms",
-      "filter (join of four), ms",
-      "decode p50, ms",
-      "isolate, MB",
-      "without item vectors",
-    ],
-    result("scale").rows.map((row) => [
+    ["items", "item vectors", "tables, MB", "load, ms", "filter (join of four), ms", "decode p50, ms", "isolate, MB"],
+    [...(int8Rows as readonly Row[]), ...rows].map((row) => [
       Number(row["items"]).toLocaleString("en-US"),
-      fixed(Number(row["bytes"]) / 1e6, 1),
+      row["vectors"] === "pq" ? "product-quantised" : "int8",
+      megabytes(row["bytes"]),
       fixed(row["load"], 1),
       fixed(row["filterJoin"], 2),
       fixed(row["decodeP50"], 2),
-      fixed(Number(row["isolateBytes"]) / 1e6, 1),
-      fixed((Number(row["isolateBytes"]) - Number(row["vectorBytes"])) / 1e6, 1),
+      megabytes(row["isolateBytes"]),
+    ]),
+  );
+}
+
+const SYSTEMS: Readonly<Record<string, string>> = {
+  "hugging-face-t5-6+6": "Hugging Face T5, 6+6 layers, `generate`, PyTorch",
+  "edgewise-node": "Edgewise, as shipped, in Node",
+  "edgewise-node-onnxruntime": "Edgewise on onnxruntime-web, in Node",
+  "edgewise-workerd": "Edgewise, as shipped, inside workerd",
+  "t5-2+2-node": "the papers' T5, 2+2 layers, onnxruntime-web in Node",
+};
+
+function peers(): string {
+  return table(
+    ["", "generation p50, ms", "times as fast"],
+    result("peers").rows.map((row) => [
+      SYSTEMS[String(row["system"])] ?? String(row["system"]),
+      fixed(row["p50"], 1),
+      fixed(row["ratio"], 0),
     ]),
   );
 }
 
 function figures(): string {
-  const cold = result("latency-beauty")["cold"] as { firstAnswer: number; runtimeReady: number };
+  const cold = result("latency-beauty")["cold"] as Record<string, number>;
   const { cases, items } = result("ranking-beauty");
   return `
 **Ranking, Amazon Beauty** (\`${command("beauty")}\`; test split, leave one out, all ${fixed(items, 0)} items ranked for
@@ -217,12 +230,16 @@ item-kNN: ${paired("larder", "item-knn")}; minus popularity: ${paired("larder", 
 ${ranking("larder")}
 ${slices("larder")}${everyDataset()}
 **Latency** in workerd, Beauty at d 128, 12,101 items (\`npm run bench:latency -- --dataset beauty\`). Generation is encode, decode, filter and re-score. A
-request is one object call beside it, rows from the isolate's cache; a strict one asks the primary database twice more. A cold isolate answers first after ${fixed(cold.firstAnswer, 0)} ms, of which the runtime takes
-${fixed(cold.runtimeReady, 0)}; a request with little time (\`timeoutMs\`) gets a labelled fallback meanwhile.
+request is one object call beside it, rows from the isolate's cache; a strict one asks the primary database twice more. A fresh isolate's first
+answer takes ${fixed(cold["firstAnswer"], 0)} ms, a fresh no-op's ${fixed(cold["noopFirstAnswer"], 0)}; on ONNX Runtime alone it would take ${fixed(cold["firstAnswerOnnx"], 0)}.
 
 ${latency("beauty")}
 
-**Scale** (\`npm run bench:scale\`; one graph at d 64, two levels of 256, at every size).
+**Beside others** (\`npm run bench:peers\`, after \`npm run bench:peers:setup\`; 20 items, 20 beams, one thread, all in turn in one run).
+
+${peers()}
+
+**Scale** (\`npm run bench:scale\`; one graph at d 64, two levels of 256, at every size; above 16 MB of vectors they are product-quantised).
 
 ${scale()}
 `;

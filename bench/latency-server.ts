@@ -18,13 +18,13 @@ export interface BenchServer {
   stop(): Promise<void>;
 }
 
-function writeConfig(folder: string, engine: string): string {
+function writeConfig(folder: string, engine: string | undefined): string {
   const file = path.join(folder, "wrangler.toml");
   const main = JSON.stringify(path.join(ROOT, "bench", "worker", "latency.ts"));
   const migrations = JSON.stringify(path.join(ROOT, "migrations"));
   const config = readFileSync(path.join(ROOT, "wrangler.toml"), "utf8")
     .replace(/^main = .*$/m, `main = ${main}`)
-    .replace(/^INFERENCE_ENGINE = "\w+"/m, `INFERENCE_ENGINE = "${engine}"`)
+    .replace(/^INFERENCE_ENGINE = "\w+"/m, (line) => (engine === undefined ? line : `INFERENCE_ENGINE = "${engine}"`))
     .replace(/^migrations_dir = "[^"]*"/m, `migrations_dir = ${migrations}`);
   writeFileSync(file, config);
   const secrets = [`OPERATOR_KEY="${OPERATOR_KEY}"`, 'WORKER_SECRET="bench-worker-secret-of-at-least-32-characters"'];
@@ -42,7 +42,7 @@ export interface BenchServerOptions {
 /** Starts in `folder`; what it stores stays there for the next start. @throws Error with the last lines when it does not come up */
 export async function startBenchServer(
   folder: string,
-  { engine = "auto", isFresh = false }: BenchServerOptions = {},
+  { engine, isFresh = false }: BenchServerOptions = {},
 ): Promise<BenchServer> {
   mkdirSync(folder, { recursive: true });
   const persist = path.join(folder, "state");

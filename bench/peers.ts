@@ -109,18 +109,24 @@ async function checkAgainstTrainer(t5: T5Network): Promise<void> {
 const bench = startBench("peers", args);
 const source = await folderSource(served.folder);
 const { manifest } = source;
-const model = await loadModel(source, everyRow(source), [], { engine: "onnx" });
+const model = await loadModel(source, everyRow(source), [], { engine: "typed" });
+const onRuntime = await loadModel(source, everyRow(source), [], { engine: "onnx" });
 const systems: System[] = [];
 try {
   const { system, about } = await huggingFace();
   systems.push(system);
   let user = 0;
-  systems.push({
-    name: "edgewise-node",
-    times: perRound.fast,
-    measure: (times) =>
-      timed(() => generateFor(model, user++, { length: HISTORY, beams: BEAMS }), { times, warmUp: 0 }),
-  });
+  for (const [name, opened] of [
+    ["edgewise-node", model],
+    ["edgewise-node-onnxruntime", onRuntime],
+  ] as const) {
+    systems.push({
+      name,
+      times: perRound.fast,
+      measure: (times) =>
+        timed(() => generateFor(opened, user++, { length: HISTORY, beams: BEAMS }), { times, warmUp: 0 }),
+    });
+  }
   systems.push(await insideWorkerd(source, ["manifest.json", ...manifest.files.map((file) => file.path)]));
   const t5 = await T5Network.open(path.join(root, ".cache/runs/t5", served.name));
   if (t5 === undefined || manifest.levels.some((size, level) => size !== t5.sizes[level])) {
@@ -173,4 +179,5 @@ try {
 } finally {
   for (const { stop } of systems) stop?.();
   await model.dispose();
+  await onRuntime.dispose();
 }

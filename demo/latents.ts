@@ -53,6 +53,18 @@ export function makeLatents(seed: number, catalogue: Catalogue): Latents {
   return { ...partial, complements: findComplements(seed, catalogue, partial), successors: findSuccessors(seed) };
 }
 
+/**
+ * The same world without the hidden factor: no recipe has a place among the circles, and none has complements, which are chosen by
+ * that place. What is left is told by words, by popularity and by the links between topics.
+ */
+export function withoutHidden(latents: Latents): Latents {
+  return {
+    ...latents,
+    hidden: new Float32Array(latents.hidden.length),
+    complements: new Int32Array(latents.complements.length).fill(-1),
+  };
+}
+
 function orderByTopic(catalogue: Catalogue): { byTopic: Int32Array; topicStart: Int32Array } {
   const topicStart = new Int32Array(TOPICS.length + 1);
   for (let item = 0; item < catalogue.count; item += 1) topicStart[catalogue.topic[item]! + 1]! += 1;

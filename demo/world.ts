@@ -9,7 +9,7 @@ import { makeCatalogue, ORIGINS, planAt } from "./catalogue.ts";
 import { CUISINES, DISHES } from "./dishes.ts";
 import { textOf, write } from "./grammar.ts";
 import { INGREDIENTS } from "./ingredients.ts";
-import { makeLatents } from "./latents.ts";
+import { makeLatents, withoutHidden } from "./latents.ts";
 import { Random } from "./prng.ts";
 import { makeCampaigns } from "./shilling.ts";
 import { makeUser, REGIONS } from "./users.ts";
@@ -64,12 +64,19 @@ export interface World extends Setting {
   life(index: number): Life;
 }
 
-/** @param options.scale 1: 2,400 recipes, 220 creators, 3,000 users; all grow alike. @throws RangeError outside .025 to 1000. */
-export function makeWorld(options: { readonly seed?: number; readonly scale?: number } = {}): World {
-  const { seed = DEFAULT_SEED, scale = 1 } = options;
+/**
+ * @param options.scale 1: 2,400 recipes, 220 creators, 3,000 users; all grow alike.
+ * @param options.hidden false: the hidden collaborative factor has no effect, for experiments that ask what it is worth.
+ * @throws RangeError for a scale outside .025 to 1000.
+ */
+export function makeWorld(
+  options: { readonly seed?: number; readonly scale?: number; readonly hidden?: boolean } = {},
+): World {
+  const { seed = DEFAULT_SEED, scale = 1, hidden = true } = options;
   if (!(scale >= 0.025 && scale <= 1000)) throw new RangeError(`scale must be between 0.025 and 1000, got ${scale}`);
   const catalogue = makeCatalogue(seed, scale);
-  const latents = makeLatents(seed, catalogue);
+  const made = makeLatents(seed, catalogue);
+  const latents = hidden ? made : withoutHidden(made);
   const features = makeFeatures(catalogue);
   const setting: Setting = { catalogue, latents, features, campaigns: makeCampaigns(seed, catalogue) };
   const item = (index: number): WorldItem => itemAt(seed, setting, index);

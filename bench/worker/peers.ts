@@ -10,7 +10,7 @@ const files = new Map<string, ArrayBuffer>();
 const model = once(async (): Promise<LoadedModel> => {
   const manifest = Manifest.parse(JSON.parse(new TextDecoder().decode(file("manifest.json"))));
   const numbers = Uint32Array.from({ length: manifest.items.count }, (_, row) => row + 1);
-  return loadModel({ manifest, read: async (path) => file(path) }, numbers, [], { engine: "onnx" });
+  return loadModel({ manifest, read: async (path) => file(path) }, numbers, [], { engine: "typed" });
 });
 
 function file(path: string): ArrayBuffer {
