@@ -258,7 +258,9 @@ it("that ended right after its first step is done as a whole by the cron", async
   await server.kill();
   // what a process leaves behind that dies between the row in the database and the call to the object
   const [file] = everyRow(persist).filter(({ store, table }) => store === "D1" && table === "erasures");
-  const database = new DatabaseSync(path.join(persist, "v3/d1/miniflare-D1DatabaseObject", file!.file));
+  const database = new DatabaseSync(path.join(persist, "v3/d1/miniflare-D1DatabaseObject", file!.file), {
+    timeout: 10_000,
+  });
   database
     .prepare("INSERT INTO erasures (app, object, subject, requested_at) VALUES (?, ?, ?, ?)")
     .run(who.app, who.object, who.subject, Date.now());

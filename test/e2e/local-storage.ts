@@ -14,7 +14,7 @@ function sqliteFiles(folder: string): string[] {
 }
 
 function query(file: string, sql: string): Row[] {
-  const database = new DatabaseSync(file, { readOnly: true });
+  const database = new DatabaseSync(file, { readOnly: true, timeout: 10_000 });
   try {
     return database.prepare(sql).all() as Row[];
   } catch (error) {
@@ -68,7 +68,7 @@ export function everyRow(persist: string): StoredRow[] {
 }
 
 function rowsOfFile(store: string, file: string): StoredRow[] {
-  const database = new DatabaseSync(file, { readOnly: true });
+  const database = new DatabaseSync(file, { readOnly: true, timeout: 10_000 });
   try {
     const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all() as { name: string }[];
     return tables.flatMap(({ name: table }) => {
