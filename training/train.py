@@ -85,7 +85,9 @@ class Run:
         self.stage = "data"
         self.data = load(config.name, config.data.source)
         if not config.codes.levels:
-            config = replace(config, codes=replace(config.codes, levels=configuration.levels_for(len(self.data.item_ids))))
+            config = replace(
+                config, codes=replace(config.codes, levels=configuration.levels_for(len(self.data.item_ids)))
+            )
         self.config = config
         length = config.data.history_length
         if config.data.split == "leave-one-out":

@@ -14,7 +14,11 @@ it("goes on answering by the typed engine, and the log says why", async () => {
   await promoteModel(env.DB, app.app, 1, Date.now()); // the route would hold both engines to the parity vectors
   const ask = async () => {
     const body = { history: [{ itemId: "item-3" }], count: 10, consistency: "bounded" };
-    const response = await call("/v1/recommendations", { key: app.secret, body });
+    const response = await call("/v1/recommendations", {
+      key: app.secret,
+      body,
+      env: { INFERENCE_ENGINE: "auto" },
+    });
     expect(response.status).toBe(200);
     expect(response.headers.get("x-inference-engine")).toBe("typed");
     return (await response.json<{ source: string; items: unknown[] }>()).items;
