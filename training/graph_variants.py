@@ -10,18 +10,17 @@ the file, float32 arithmetic); `int8-dynamic` (DynamicQuantizeMatMul: one activa
 from __future__ import annotations
 
 import argparse
-import sys
 
 import numpy as np
 
 from training import config as configuration
 from training import graphs
-from training.config import ConfigError
-from training.data import CACHE, DataError
+from training.command import one_line_errors
+from training.data import CACHE
 from training.export import session
 from training.graphs import CONTRIB, FLOAT, Builder
 from training.serving import quantise
-from training.train import Run, StageError, remember_compilations
+from training.train import Run, remember_compilations
 
 CALIBRATION = 256  # histories
 
@@ -68,17 +67,14 @@ def largest_inputs(graph: bytes, feeds: list[dict[str, np.ndarray]]) -> list[flo
     return np.array([run.run(names, feed) for feed in feeds]).max(0).tolist()
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.graph_variants", description=__doc__.split("\n")[0])
     parser.add_argument("--config", required=True)
     options = parser.parse_args()
     remember_compilations()
-    try:
+    with one_line_errors():
         run = Run(configuration.load(options.config), CACHE, None)
         full = run.served(False)
-    except (ConfigError, DataError, StageError) as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 2
     rng = np.random.default_rng(0)
     cases = [run.split.validation[i] for i in rng.choice(len(run.split.validation), CALIBRATION, replace=False)]
     histories = [{"x": full.vectors[case.history][None]} for case in cases]
@@ -113,8 +109,7 @@ def main() -> int:
         for file, content in files.items():
             (folder / file).write_bytes(content)
         print(f"{folder.relative_to(CACHE.parent)}: {sum(map(len, files.values())):,} bytes")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from dataclasses import replace
 
 from training import config as configuration
 from training import evaluate, export
-from training.config import Config, ConfigError
-from training.data import CACHE, DataError
+from training.command import one_line_errors
+from training.config import Config
+from training.data import CACHE
 from training.serving import decode_cases
-from training.train import Run, StageError, remember_compilations
+from training.train import Run, remember_compilations
 
 POINTS: dict[str, dict[str, dict]] = {
     "d32": {"trunk": {"dim": 32, "dropout": 0.2}, "decoder": {"hidden": 64, "rank": 8}},
@@ -81,14 +81,14 @@ def export_point(run: Run) -> None:
     run.log(f"alpha {alpha:g}, validation N@10 by alpha {reached}")
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.pareto", description=__doc__.split("\n")[0])
     parser.add_argument("--config", default="beauty")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--points", nargs="+", choices=tuple(POINTS), default=tuple(POINTS))
     options = parser.parse_args()
     remember_compilations()
-    try:
+    with one_line_errors():
         base = configuration.load(options.config)
         for name in options.points:
             run = Run(point(base, name, options.epochs), CACHE, None)
@@ -96,11 +96,7 @@ def main() -> int:
             for stage in ("trunk", "tokenize", "decoder"):
                 run.go(stage)
             export_point(run)
-    except (ConfigError, DataError, StageError, export.ParityError) as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

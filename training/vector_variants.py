@@ -10,31 +10,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
 
 from training import config as configuration
 from training import export, product_quantiser
-from training.config import ConfigError
-from training.data import CACHE, DataError
-from training.train import Run, StageError, remember_compilations
+from training.command import one_line_errors
+from training.data import CACHE
+from training.train import Run, remember_compilations
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.vector_variants", description=__doc__.split("\n")[0])
     parser.add_argument("--config", required=True)
     parser.add_argument("--bytes", type=int, nargs="+", default=[16, 32], help="an item; divisors of trunk.dim")
     options = parser.parse_args()
     remember_compilations()
-    try:
+    with one_line_errors():
         run = Run(configuration.load(options.config), CACHE, None)
         served = run.served(True)
         alpha = json.loads(run.need("evaluate", "json").read_text())["alpha"]
-    except (ConfigError, DataError, StageError) as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 2
     zeros = [np.zeros_like(book) for book in run.books]
     total = ((run.vectors - run.vectors.mean(0)) ** 2).sum()
     for subspaces in options.bytes:
@@ -57,8 +53,7 @@ def main() -> int:
             )
             lost = ((run.vectors - product.vectors) ** 2).sum() / total
             print(f"{name}: {manifest['modelVersion']}, unexplained variance {lost:.4f}", flush=True)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import json
 import os
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from training import optimiser
-from training.config import ConfigError
-from training.data import CACHE, DataError
+from training.command import one_line_errors
+from training.data import CACHE
 from training.joint import codes, evaluation, loop, variants
 from training.joint.config import Tokenizer, key
 from training.joint.world import World, load_world
@@ -124,7 +123,7 @@ def write_cases(world: World, folder: Path) -> None:
     )
 
 
-def main(argv: list[str] | None = None, cache: Path = CACHE) -> int:
+def main(argv: list[str] | None = None, cache: Path = CACHE) -> None:
     parser = argparse.ArgumentParser(prog="training.joint.ablation", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--dataset", required=True, help="larder, larder-plain, beauty, tiny or another configuration")
     parser.add_argument("--seeds", default="0,1,2")
@@ -155,12 +154,8 @@ def main(argv: list[str] | None = None, cache: Path = CACHE) -> int:
                 f"({(time.monotonic() - began) / 60:.1f} min so far)",
                 flush=True,
             )
-    return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (DataError, ConfigError) as error:
-        print(f"training: {error}", file=sys.stderr)
-        sys.exit(2)
+    with one_line_errors():
+        main()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from training import config as configuration
-from training.config import ConfigError, stage_key
-from training.data import CACHE, Case, DataError
+from training.command import one_line_errors
+from training.config import stage_key
+from training.data import CACHE, Case
 from training.evaluate import sample, write_json
 from training.metrics import summary
 from training.model import Params, to_numpy
@@ -117,7 +117,7 @@ def train_and_rank(run: Run, settings: Settings, minutes: float | None, as_it_is
     return result
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.t5.run", description=__doc__.split("\n")[0])
     parser.add_argument("--config", required=True, help="a file of training/configs without its suffix")
     parser.add_argument("--seed", type=int, help="of the network and of the codes, in place of the configuration's")
@@ -131,18 +131,14 @@ def main(arguments: list[str] | None = None) -> int:
     remember_compilations()
     given = {"epochs": options.epochs, "dim": options.dim, "learning_rate": options.rate}
     settings = replace(PAPER, **{name: value for name, value in given.items() if value is not None})
-    try:
+    with one_line_errors():
         config = configuration.load(options.config)
         if options.seed is not None:
             config = configuration.check(replace(config, seed=options.seed))
         run = Run(config, options.cache, None)
         run.stage = "t5"
         train_and_rank(run, settings, options.minutes, options.as_it_is)
-    except (ConfigError, DataError, StageError, export.ParityError) as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
