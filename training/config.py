@@ -158,7 +158,7 @@ def _chosen(part: Any) -> dict[str, Any]:
 def stage_key(config: Config, stage: str, data_sha256: str) -> str:
     """First 12 hex digits of the hash of everything that the stage's result depends on."""
     values = {name: _chosen(getattr(config, name)) for name in STAGE_FIELDS[stage]}
-    split = {k: v for k, v in asdict(config.data).items() if k != "source"}
+    split = {k: v for k, v in _chosen(config.data).items() if k != "source"}
     text = json.dumps([values, split, config.seed, data_sha256], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

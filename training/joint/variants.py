@@ -16,7 +16,7 @@ from training.joint.config import Joint, Soda, Tokenizer, check
 
 UNIFORMITY = 0.1  # the paper's 1e-4: its content vectors have length 1 in 768 dimensions, ours a mean square of 1
 STRONG_UNIFORMITY = 100 * UNIFORMITY  # the paper's 1e-2
-TOKENIZER_DISTILLATION, RECOMMENDER_DISTILLATION = 0.01, 0.3
+TOKENIZER_DISTILLATION, RECOMMENDER_DISTILLATION = 0.001, 1.0
 JOINT_TEMPERATURE = 1.0
 TOKENIZER_RATE = 0.2
 

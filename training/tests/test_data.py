@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import data
+from training import config, data
 from training.synthetic import world
 
 HEADER_ITEMS = "id,title,text,creator,origin,createdAt,price,currency,attributes\n"
@@ -165,3 +165,42 @@ def test_beauty_pack_has_its_published_size() -> None:
         pytest.skip(str(error))
     assert (len(read.user_ids), len(read.item_ids), len(read.item)) == (22_363, 12_101, 198_502)
     assert data.repeat_share(read, ("purchase",)) == 0
+
+
+@pytest.fixture(scope="module")
+def movietweetings() -> data.Dataset:
+    try:
+        return data.load("movietweetings", "pack:movietweetings-100k")
+    except data.DataError as error:
+        pytest.skip(str(error))
+
+
+def test_movietweetings_are_its_ratings_of_six_and_more_in_order_of_time(movietweetings: data.Dataset) -> None:
+    read = movietweetings
+    assert (len(read.user_ids), len(read.item_ids), len(read.item)) == (15_727, 10_506, 85_715)
+    assert read.kinds == ["like"]
+    assert read.item_texts[read.item_ids.index("0002844")] == (
+        "Fantômas - À l'ombre de la guillotine (1913) \n Crime \n Drama"
+    )
+    lines = (data.unpacked("movietweetings-100k") / "ratings.dat").read_text().splitlines()
+    rated = {(u, i, float(t)) for u, i, rating, t in (line.split("::") for line in lines) if int(rating) >= 6}
+    users, items = (
+        [ids[row] for row in rows] for ids, rows in ((read.user_ids, read.user), (read.item_ids, read.item))
+    )
+    assert set(zip(users, items, read.time.tolist(), strict=True)) == rated
+    later, same = np.diff(read.time), np.diff(read.user) == 0
+    assert (later[same] >= 0).all()
+    assert (np.diff(read.user) >= 0).all()
+
+
+def test_movietweetings_are_split_at_one_moment_for_everybody(movietweetings: data.Dataset) -> None:
+    read, plan = movietweetings, config.load("movietweetings").data
+    split = data.by_time(read, plan.history_length, plan.validation_days, plan.test_days, plan.target_types)
+    when = dict(zip(zip(read.user.tolist(), read.item.tolist(), strict=True), read.time.tolist(), strict=True))
+    assert len(when) == len(read.item), "nobody likes a film twice, so user and item tell the moment"
+    train = max(times.max() for times in split.train_times)
+    validation, test = ([when[case.user, case.target] for case in cases] for cases in (split.validation, split.test))
+    assert train < min(validation) < max(validation) < min(test)
+    assert (len(validation), len(test)) == (6_189, 6_604)
+    for case in split.validation + split.test:
+        assert max(when[case.user, item] for item in case.seen.tolist()) < when[case.user, case.target]

@@ -117,3 +117,24 @@ def test_a_seed_has_a_folder_of_its_own_and_the_rule_gives_the_levels(tmp_path: 
     run = Run(config.check(by_rule), tmp_path, None)
     assert run.folder.name == "tiny-s3"
     assert run.config.codes.levels == config.levels_for(len(run.data.item_ids))
+
+
+def test_only_items_unseen_in_training_get_vectors_from_text_alone(tiny_run: Run) -> None:
+    tiny, cache = tiny_run.config, tiny_run.folder.parents[1]
+    held_out = list({case.target for case in tiny_run.split.validation})[:10]  # with events, but none in training
+    train = [rows[~np.isin(rows, held_out)] for rows in tiny_run.split.train]
+
+    def vectors(switch: bool) -> np.ndarray:
+        run = Run(
+            dataclasses.replace(tiny, codes=dataclasses.replace(tiny.codes, unseen_from_text=switch)), cache, None
+        )
+        run.split = dataclasses.replace(run.split, train=train)
+        return run.vectors
+
+    learned = np.asarray(tiny_run.params["item"])
+    assert not tiny.codes.unseen_from_text
+    assert np.abs(learned[held_out]).max(1).min() > 0.01
+    assert np.array_equal(vectors(False), tiny_run.vectors)
+    gone = tiny_run.vectors - vectors(True)
+    assert np.allclose(gone[held_out], learned[held_out], atol=1e-5)
+    assert not np.delete(gone, held_out, axis=0).any()
