@@ -9,7 +9,7 @@ import type { Candidates, DecodeNetwork, GenerativeModel } from "../functions/do
 import { type LoadedModel, loadModel } from "../functions/inference/load-model.ts";
 import { historyVectors } from "../functions/inference/parity.ts";
 import { leave } from "./bench.ts";
-import { everyRow, folderSource } from "./model-files.ts";
+import { folderSource, rowsOfItems } from "./model-files.ts";
 import "./node-runtime.ts";
 import { type Case, digest, type Ranked, type Ranking } from "./run-folder.ts";
 
@@ -99,12 +99,12 @@ export async function rankCases(
   return ranked;
 }
 
-/** An artefact folder as a model that decodes; ends the process with 2 where there is none. */
-export async function openArtefact(folder: string): Promise<LoadedModel> {
+/** An artefact folder of a run as a model that decodes; ends the process with 2 where there is none. */
+export async function openArtefact(folder: string, run = path.dirname(folder)): Promise<LoadedModel> {
   if (!existsSync(path.join(folder, "manifest.json")))
     leave(`no artefact in ${path.relative(".", folder)}: train first`);
   const source = await folderSource(folder);
-  return loadModel(source, everyRow(source));
+  return loadModel(source, await rowsOfItems(source, run));
 }
 
 /** Files that say nothing about how a history is decoded. */

@@ -14,7 +14,7 @@ import { decodeNetwork } from "../functions/inference/network.ts";
 import { historyVectors } from "../functions/inference/parity.ts";
 import { createSession } from "../functions/inference/runtime.ts";
 import { benchArguments, leave, mean, median, round, startBench } from "./bench.ts";
-import { everyRow, folderSource } from "./model-files.ts";
+import { folderSource, rowsOfItems } from "./model-files.ts";
 import "./node-runtime.ts";
 
 const VARIANTS = ["float32", "int8-unpacked", "int8-dynamic", "int8-static"];
@@ -36,7 +36,7 @@ if (!existsSync(path.join(root, "graph-variants", dataset))) {
   leave(`no graphs: .venv/bin/python -m training.graph_variants --config ${dataset}`);
 }
 const source = await folderSource(path.join(run, "artefact-fp32"));
-const model = await loadModel(source, everyRow(source), []);
+const model = await loadModel(source, await rowsOfItems(source, run), []);
 const Cases = z.object({ users: z.array(z.object({ history: z.array(z.int().min(0)) })) });
 const { users } = Cases.parse(JSON.parse(readFileSync(path.join(run, "cases-validation.json"), "utf8")));
 const stride = Math.max(1, Math.floor(users.length / cases));

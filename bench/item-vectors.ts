@@ -41,7 +41,7 @@ const bootstrap = new UserBootstrap(
 );
 const measured = [];
 for (const [vectors, at] of artefacts) {
-  const model = await openArtefact(at);
+  const model = await openArtefact(at, folder);
   const { manifest } = model;
   const ranking = rankingOf(manifest);
   const ranks: number[] = [];

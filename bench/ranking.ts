@@ -12,15 +12,7 @@ import { calibrationOf, openRun, quickPart, type Run, servedRanks } from "./rank
 import { slicesOf } from "./ranking-slices.ts";
 import { summaryOf, type TrainingMinutes } from "./ranking-summary.ts";
 import { agreement, INTERVAL_COVERS, type ModelRuns, SERVED, slicedTable, tableOf } from "./ranking-table.ts";
-import {
-  digest,
-  isTrained,
-  type Ranked,
-  runFolder,
-  trainCommand,
-  trainersRanks,
-  trainingEvents,
-} from "./run-folder.ts";
+import { digest, isTrained, itemsOf, type Ranked, runFolder, trainCommand, trainersRanks } from "./run-folder.ts";
 
 const ALL = ["beauty", "sports", "movietweetings", "online_retail", "larder"];
 /** They leave nothing to chance: one run of any seed stands for all. */
@@ -109,7 +101,7 @@ async function measure(dataset: string, args: BenchArguments) {
   const { ranking } = first;
   const users = cases.map(({ user }) => user);
   const { rows, paired } = tableOf(users, models, ranking);
-  const events = runs.map(({ folder }) => trainingEvents(folder)).find((counts) => counts !== undefined);
+  const events = runs.map(({ folder }) => itemsOf(folder)?.events).find((counts) => counts !== undefined);
   if (events === undefined)
     process.stderr.write(`no items-train.json, so no slices: ${trainCommand(dataset, 0)} --stage evaluate\n`);
   const slices =

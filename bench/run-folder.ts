@@ -19,7 +19,7 @@ const RanksFile = z.object({
   unmasked: z.array(z.int()),
   masked: z.array(z.int()),
 });
-const ItemsTrain = z.object({ events: z.array(z.int().min(0)) });
+const ItemsTrain = z.object({ ids: z.array(z.string()).optional(), events: z.array(z.int().min(0)) });
 
 /** One ranking question; `seen` are all earlier items of the user, `history` the newest of them, oldest first. */
 export type Case = z.infer<typeof Cases>["users"][number];
@@ -70,9 +70,9 @@ export function trainersRanks(folder: string, model: string): z.output<typeof Ra
   return readJson(path.join(folder, `ranks-${model}.json`), RanksFile);
 }
 
-/** Training events of each item row. */
-export function trainingEvents(folder: string): readonly number[] | undefined {
-  return readJson(path.join(folder, "items-train.json"), ItemsTrain)?.events;
+/** Ids and training events of the run's items, by the numbers that its cases give them. */
+export function itemsOf(folder: string): z.output<typeof ItemsTrain> | undefined {
+  return readJson(path.join(folder, "items-train.json"), ItemsTrain);
 }
 
 /** Every n-th of the values, so that about `count` are left. */

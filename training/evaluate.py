@@ -46,9 +46,9 @@ def training_events(split: Split, items: int) -> np.ndarray:
 
 
 def write_items_train(folder: Path, data: Dataset, split: Split) -> None:
-    """`items-train.json`: training events an item row, which tell a new or rare target from a popular one."""
+    """`items-train.json`: id and training events of each item, which tell a new or rare target from a popular one."""
     events = training_events(split, len(data.item_ids))
-    write_json(folder / "items-train.json", {"dataset": data.name, "events": events.tolist()})
+    write_json(folder / "items-train.json", {"dataset": data.name, "ids": data.item_ids, "events": events.tolist()})
 
 
 def write_ranks(

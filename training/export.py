@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,14 @@ def parity_cases(
     return rows
 
 
+def _renumber(cases: list[dict[str, Any]], rows: np.ndarray) -> None:
+    """Items of parity cases become rows of the artefact; (items,) row of each item."""
+    for case in cases:
+        case["history"] = rows[case["history"]].tolist()
+        for found in case["top"]:
+            found["row"] = int(rows[found["row"]])
+
+
 def text_cases(model: Served, tokenizer: Tokenizer, texts: list[str], length: int) -> list[dict[str, Any]]:
     rows = []
     for text in texts:
@@ -115,7 +124,7 @@ def text_cases(model: Served, tokenizer: Tokenizer, texts: list[str], length: in
 
 
 def check_graphs(files: dict[str, bytes], model: Served, parity: dict[str, Any], tolerance: float = TOLERANCE) -> float:
-    """Runs every graph on the parity cases; the largest difference seen, or a ParityError."""
+    """Runs every graph on the parity cases, whose histories are items; the largest difference seen, or a ParityError."""
     run = {name: session(data) for name, data in files.items() if name.endswith(".onnx")}
     worst = 0.0
 
@@ -175,16 +184,18 @@ def _graph_entries(model: Served, text_dim: int, dtype: str) -> list[dict[str, A
     return rows
 
 
-def _stored_vectors(model: Served, vectors: np.ndarray, int8: bool) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """Files of the item vectors and the manifest's entry of them."""
+def _stored_vectors(
+    model: Served, vectors: np.ndarray, int8: bool, rows: np.ndarray
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """Files of the item vectors, one of `rows` after another, and the manifest's entry of them."""
     if model.product is not None:
         subspaces = model.product.values.shape[1]
         entry = {"file": "pq.bin", "dtype": "pq", "scales": None, "centroids": "centroids.bin", "subspaces": subspaces}
-        return model.product.files(), entry
+        return replace(model.product, values=model.product.values[rows]).files(), entry
     if not int8:
         entry = {"file": "vectors.bin", "dtype": "float32", "scales": None}
-        return {"vectors.bin": vectors.astype("<f4").tobytes()}, entry
-    whole, scale = quantise(vectors, 1)
+        return {"vectors.bin": vectors[rows].astype("<f4").tobytes()}, entry
+    whole, scale = quantise(vectors[rows], 1)
     files = {"vectors.bin": whole.tobytes(), "scales.bin": scale.astype("<f4").tobytes()}
     return files, {"file": "vectors.bin", "dtype": "int8", "scales": "scales.bin"}
 
@@ -204,12 +215,14 @@ def write(
     int8: bool,
     extra: dict[str, bytes] | None = None,
 ) -> dict[str, Any]:
-    """The artefact folder, replaced as a whole, and its manifest. `model` must come from the same `int8`."""
+    """The artefact folder, replaced as a whole, and its manifest; rows stand in the order of their codes.
+    `model` must come from the same `int8`."""
     digest = lambda data: hashlib.sha256(data).hexdigest()  # noqa: E731
+    by_code = np.lexsort(model.codes.T[::-1])  # an isolate then takes the tables as they are
     text_dim, levels = int(np.asarray(model.text["table"]).shape[1]), list(model.tree.levels)
     files: dict[str, bytes] = {
-        "items.txt": "".join(f"{identity}\n" for identity in data.item_ids).encode(),
-        "codes.bin": model.codes.astype(np.uint8).tobytes(),
+        "items.txt": "".join(f"{data.item_ids[item]}\n" for item in by_code).encode(),
+        "codes.bin": model.codes[by_code].astype(np.uint8).tobytes(),
         "encoder.onnx": graphs.encoder(model.backbone, model.decoder[0], model.heads, int8),
         "tokenizer.onnx": graphs.item_tokenizer(model.text, model.books, int8),
         "text.onnx": graphs.text_encoder(model.text["table"], int8),
@@ -217,7 +230,7 @@ def write(
     }
     for level in range(2, len(levels) + 1):
         files[f"step{level}.onnx"] = graphs.step(model.decoder[level - 1], level, int8)
-    vector_files, vector_entry = _stored_vectors(model, vectors, int8)
+    vector_files, vector_entry = _stored_vectors(model, vectors, int8, by_code)
     files.update(vector_files)
     texts = [data.item_texts[i] for i in np.linspace(0, len(data.item_texts) - 1, 6).astype(int)]
     texts += ["Crème brûlée torch, 2 pieces \n Ünknown maker", "日本語 only"]
@@ -227,6 +240,7 @@ def write(
         "text": [case for case in text_cases(model, tokenizer, texts, config.trunk.text_tokens) if case["tokens"]],
     }
     worst = check_graphs(files, model, parity)
+    _renumber(parity["cases"], np.argsort(by_code))
     files["parity.json"] = json.dumps(parity, ensure_ascii=False, separators=(",", ":")).encode()
     files.update(extra or {})
     listing = [{"path": path, "bytes": len(files[path]), "sha256": digest(files[path])} for path in sorted(files)]

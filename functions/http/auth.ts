@@ -5,10 +5,11 @@
  */
 import { LRUCache } from "lru-cache";
 import { digest, hashKey, hex, parseKey } from "../domain/identity/keys.ts";
-import { findApiKey } from "../store/keys.ts";
+import { type ApiKeyRow, findApiKey } from "../store/keys.ts";
+import { type FirstLook, firstLookOfKey } from "../store/models.ts";
 import { checkOrigin } from "./cors.ts";
 import { ProblemError } from "./problem.ts";
-import { callerAddress, gateBy } from "./rate-limit.ts";
+import { callerAddress, gateBy, isSeldom } from "./rate-limit.ts";
 import { verifyUserToken } from "./user-token.ts";
 import type { Context, MiddlewareHandler } from "hono";
 import type { Bindings, Credential, CredentialKind } from "./context.ts";
@@ -82,33 +83,47 @@ async function credentialOf(c: Context<Bindings>): Promise<Credential> {
   const now = c.get("clock").now();
   const hash = await hashKey(text);
   let entry = known.get(parsed.id);
+  let look: FirstLook | undefined;
   if (!entry || entry.until <= now) {
-    await gateBy(c, `key-lookup:${callerAddress(c)}`); // guessing keys costs the guesser, not the database
-    entry = await lookUp(c.env, parsed.id, now, entry);
+    const subject = `key-lookup:${callerAddress(c)}`;
+    const gated = gateBy(c, subject); // guessing keys costs the guesser, not the database
+    if (!isSeldom(c, subject)) await gated;
+    const isCold = entry === undefined && isUnder(c.req.path, SCOPES.recommend);
+    const [found] = await Promise.all([lookUp(c.env, parsed.id, now, { stale: entry, isCold }), gated]);
+    ({ entry, look } = found);
   }
   if (!entry || !isSameHash(entry.hash, hash) || entry.credential.kind !== parsed.kind) {
     if (entry) await gateBy(c, `key-lookup:${callerAddress(c)}`);
     throw unauthenticated("The key is not valid");
   }
+  c.set("firstLook", look);
   return entry.credential;
 }
 
-async function lookUp(env: Env, id: string, now: number, stale: KnownKey | undefined): Promise<KnownKey | undefined> {
-  let row: Awaited<ReturnType<typeof findApiKey>>;
+/** `isCold`: the request will want the app and its model, which this isolate is not likely to have: they come along. */
+async function lookUp(
+  env: Env,
+  id: string,
+  now: number,
+  { stale, isCold }: { readonly stale: KnownKey | undefined; readonly isCold: boolean },
+): Promise<{ entry: KnownKey | undefined; look: FirstLook | undefined }> {
+  let row: ApiKeyRow | undefined;
+  let look: FirstLook | undefined;
   try {
-    row = await findApiKey(env, id);
+    if (isCold) ({ key: row, look } = await firstLookOfKey(env, id));
+    else row = await findApiKey(env, id);
   } catch (error) {
-    if (stale && now < stale.until + STALE_MS) return stale;
+    if (stale && now < stale.until + STALE_MS) return { entry: stale, look };
     throw error;
   }
   if (!row) {
     known.delete(id);
-    return undefined;
+    return { entry: undefined, look: undefined };
   }
   const { kind, app, appId, scopes, origins } = row;
   const entry = { hash: row.hash, credential: { kind, keyId: id, app, appId, scopes, origins }, until: now + CACHE_MS };
   known.set(id, entry);
-  return entry;
+  return { entry, look };
 }
 
 async function operatorOf(c: Context<Bindings>, text: string): Promise<Credential> {
@@ -128,10 +143,13 @@ function unauthenticated(detail: string): ProblemError {
   return new ProblemError("unauthenticated", detail);
 }
 
+function isUnder(path: string, starts: readonly string[]): boolean {
+  return starts.some((start) => path === start || path.startsWith(`${start}/`));
+}
+
 function checkScopes(credential: Credential, path: string): void {
   if (credential.scopes.length === 0) return;
-  const isUnder = (start: string) => path === start || path.startsWith(`${start}/`);
-  const isAllowed = credential.scopes.some((scope) => scope in SCOPES && SCOPES[scope as Scope].some(isUnder));
+  const isAllowed = credential.scopes.some((scope) => scope in SCOPES && isUnder(path, SCOPES[scope as Scope]));
   if (!isAllowed)
     throw new ProblemError("forbidden", `The scopes of this key (${credential.scopes.join(", ")}) end before this`);
 }

@@ -1,5 +1,6 @@
 /** What middleware leaves for the routes. */
 import type { Clock } from "../domain/clock.ts";
+import type { FirstLook } from "../store/models.ts";
 import type { TokenUser } from "../domain/identity/user-token.ts";
 
 export type { TokenUser } from "../domain/identity/user-token.ts";
@@ -38,6 +39,8 @@ export interface Variables {
   clock: Clock;
   credential: Credential;
   user: TokenUser | undefined;
+  /** What was read of the app together with a key that this isolate did not know: a list then need not ask again. */
+  firstLook: FirstLook | undefined;
   /** Unknown fields that a publishable key sent and that were ignored, for `warnings`. */
   warnings: Warning[];
   /** The body, inflated, read once. */

@@ -11,6 +11,8 @@ import type { Bindings, Credential } from "./context.ts";
 
 const WINDOW_SECONDS = 60; // as in wrangler.toml
 const POLICY = "gate";
+/** Requests in a minute. */
+const SELDOM = 10;
 
 /** Requests of a subject in the running minute, seen by this isolate; may vanish at any time. */
 const used = new LRUCache<string, { minute: number; count: number }>({ max: 10_000 });
@@ -20,7 +22,7 @@ export async function gateBy(c: Context<Bindings>, subject: string): Promise<voi
   const now = c.get("clock").now();
   // a gate that can't be asked stands open: it is there to shed load, not to decide who may
   const { success } = await c.env.LIMITER.limit({ key: subject }).catch(() => ({ success: true }));
-  const minute = Math.floor(now / (WINDOW_SECONDS * 1000));
+  const minute = minuteOf(c);
   const known = used.get(subject);
   const count = known?.minute === minute ? known.count + 1 : 1;
   used.set(subject, { minute, count: success ? count : limit("requestsPerMinute") });
@@ -28,6 +30,12 @@ export async function gateBy(c: Context<Bindings>, subject: string): Promise<voi
   throw new ProblemError("rate_limited", `More than ${limit("requestsPerMinute")} requests in a minute`, {
     retryAfterSeconds: secondsLeft(now),
   });
+}
+
+/** Whether the subject has asked so seldom in this minute, as far as this isolate knows, that work may begin beside the gate. */
+export function isSeldom(c: Context<Bindings>, subject: string): boolean {
+  const known = used.get(subject);
+  return known?.minute !== minuteOf(c) || known.count < SELDOM;
 }
 
 /** The address of the caller, as far as the platform tells it. */
@@ -53,11 +61,15 @@ export function rateLimitHeaders(c: Context<Bindings>): { "ratelimit-policy": st
   const quota = limit("requestsPerMinute");
   const now = c.get("clock").now();
   const known = used.get(c.get("rateSubject") ?? "");
-  const count = known?.minute === Math.floor(now / (WINDOW_SECONDS * 1000)) ? known.count : 0;
+  const count = known?.minute === minuteOf(c) ? known.count : 0;
   return {
     "ratelimit-policy": `"${POLICY}";q=${quota};w=${WINDOW_SECONDS}`,
     ratelimit: `"${POLICY}";r=${Math.max(0, quota - count)};t=${secondsLeft(now)}`,
   };
+}
+
+function minuteOf(c: Context<Bindings>): number {
+  return Math.floor(c.get("clock").now() / (WINDOW_SECONDS * 1000));
 }
 
 function secondsLeft(now: number): number {

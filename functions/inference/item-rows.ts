@@ -70,11 +70,19 @@ function bytesOf({ buffer, byteOffset, byteLength }: Values): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** Value by value: `set` of a view takes several times as long where rows are as short as these and follow no order. */
+/** Shorter runs are copied value by value: `set` of a view takes several times as long for one row. */
+const LONG_RUN = 8;
+
 function gather<T extends Uint8Array | Uint32Array>(from: T, rows: Uint32Array, width: number, to: T): void {
-  for (let place = 0, at = 0; place < rows.length; place += 1) {
-    const start = rows[place]! * width;
-    for (let k = 0; k < width; k += 1, at += 1) to[at] = from[start + k]!;
+  for (let place = 0; place < rows.length;) {
+    const first = rows[place]!;
+    let run = 1;
+    while (place + run < rows.length && rows[place + run] === first + run) run += 1;
+    const start = first * width;
+    const at = place * width;
+    if (run >= LONG_RUN) to.set(from.subarray(start, start + run * width), at);
+    else for (let k = 0; k < run * width; k += 1) to[at + k] = from[start + k]!;
+    place += run;
   }
 }
 

@@ -20,7 +20,8 @@ interface Coded extends Sorted {
 
 function sorted(format: RowFormat, given: ItemRows): Coded & { readonly order: CodeOrderTable } {
   const { order, rowOfPlace } = buildCodeOrder(format.manifest.levels, given.codes, given.numbers);
-  const { numbers: _, ...rows } = copyRows(format, given, rowOfPlace, emptyRows(format, rowOfPlace.length));
+  const inOrder = rowOfPlace === null ? given : copyRows(format, given, rowOfPlace, emptyRows(format, order.size));
+  const { numbers: _, ...rows } = inOrder;
   return { rows, numbers: order.numbers, order, vectors: storedVectors(format, rows) };
 }
 
@@ -53,7 +54,7 @@ export class ItemTables {
       added === null ? trained.vectors : joinedVectors(added.isTrained, trained.vectors, added.coded.vectors);
   }
 
-  /** Puts the artefact's rows into code order; those whose number is 0 are left out. */
+  /** Puts the artefact's rows into code order; those whose number is 0 are left out. Rows in that order become the tables. */
   static of(format: RowFormat, given: ItemRows): ItemTables {
     const { order, rows, vectors } = sorted(format, given);
     return new ItemTables(format, order, { rows, vectors }, null);
@@ -96,7 +97,8 @@ export class ItemTables {
     const allCodes = joined(codes, rows.codes, new Uint8Array(codes.length + rows.codes.length));
     const { order, rowOfPlace } = buildCodeOrder(this.#format.manifest.levels, allCodes, all);
     // both parts are in code order, so they stand in the whole as they stand in themselves
-    const isTrained = PlaceBitmap.where(order.size, (place) => rowOfPlace[place]! < trained.length).countsDone();
+    const rowAt = (place: number): number => rowOfPlace?.[place] ?? place;
+    const isTrained = PlaceBitmap.where(order.size, (place) => rowAt(place) < trained.length).countsDone();
     return new ItemTables(this.#format, order, this.#trained, { coded: { rows, numbers, vectors }, isTrained });
   }
 

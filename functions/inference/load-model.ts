@@ -4,7 +4,6 @@
  */
 import type { CodedItem } from "../domain/artefact/coded-item.ts";
 import type { Manifest } from "../domain/artefact/manifest.ts";
-import { checkCodes } from "../domain/artefact/checks.ts";
 import type { CodeOrderTable } from "../domain/generation/code-order.ts";
 import type { DecodeNetwork, GenerativeModel, Scoring } from "../domain/generation/types.ts";
 import { type RowFormat, vectorValues } from "./item-rows.ts";
@@ -137,9 +136,7 @@ async function readTables(source: ModelSource, wanted: Uint32Array | Promise<Uin
     const got = `${numbers.length}`;
     throw new ArtefactError({ code: "rows", what: "row table", expected: `${count} numbers`, got });
   }
-  const codes = new Uint8Array(codesContent);
-  const refusal = checkCodes(manifest, codes);
-  if (refusal !== undefined) throw new ArtefactError(refusal);
+  const codes = new Uint8Array(codesContent); // of the hash with which they passed checkCodes when they were registered
   const { dim, levels } = manifest;
   const format: RowFormat = {
     manifest,

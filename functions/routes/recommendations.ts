@@ -55,6 +55,7 @@ recommendationsRoutes.post("/recommendations", requireKind("secret", "publishabl
     consistency: body.consistency,
     cursor: body.cursor,
     now: c.get("clock").now(),
+    look: c.get("firstLook"),
   };
   const result = await recommendForApp(c.env, query, body.timeoutMs);
   return c.json(answerOf(c, result, { requestId, fields: body.fields, explain: body.explain }));
@@ -74,6 +75,7 @@ recommendationsRoutes.post("/similar", requireKind("secret", "publishable"), asy
     exclude: body.exclude,
     consistency: body.consistency,
     now: c.get("clock").now(),
+    look: c.get("firstLook"),
   });
   return c.json(answerOf(c, result, { requestId, fields: body.fields, explain: false }));
 });
@@ -95,6 +97,7 @@ recommendationsRoutes.post("/rank", requireKind("secret", "publishable"), async 
     exploration: 0,
     consistency: body.consistency,
     now: c.get("clock").now(),
+    look: c.get("firstLook"),
   });
   return c.json(answerOf(c, result, { requestId, fields: body.fields, explain: body.explain }));
 });

@@ -9,7 +9,7 @@ import { ProblemError } from "../http/problem.ts";
 import { MODEL_BUDGET_BYTES } from "../domain/artefact/memory.ts";
 import { ModelCache, type Lease } from "../inference/budget.ts";
 import { findApp, type AppRow } from "../store/apps.ts";
-import { firstLook, type ModelAtOnce, servingModel } from "../store/models.ts";
+import { type FirstLook, firstLook, type ModelAtOnce, servingModel } from "../store/models.ts";
 import { readCatalogue, refreshCatalogue } from "../store/snapshots.ts";
 import { forgetRows } from "./hydration.ts";
 import { loadAppModel, type AppModel } from "./served-model.ts";
@@ -53,9 +53,14 @@ export interface OpenOptions {
   readonly now: number;
   /** False: the request has no time left for a model. */
   readonly withModel: boolean;
+  /** What was read of the app for this very request, where it was. */
+  readonly look?: FirstLook | undefined;
   /** Time that the request has; undefined: as long as it takes. */
   readonly patienceMs?: number | undefined;
 }
+
+/** How an isolate that knows nothing of the app yet begins. */
+type ColdStart = Pick<OpenOptions, "withModel" | "look">;
 
 class AppView {
   readonly #app: number;
@@ -88,7 +93,7 @@ class AppView {
       await this.#renewing?.catch(() => undefined);
       await this.#renew(env, now);
     } else if (this.#columns === undefined) {
-      await (this.#renewing ?? this.#renew(env, now, canLoad(env, options)));
+      await (this.#renewing ?? this.#renew(env, now, { withModel: canLoad(env, options), look: options.look }));
     } else if (now - this.#renewedAt >= RENEW_MS && this.#renewing === undefined) {
       waitUntil(
         this.#renew(env, now).catch((error: unknown) => {
@@ -130,16 +135,18 @@ class AppView {
     }
   }
 
-  /** `withModel`: a model that is not in memory is loaded beside the catalogue, for the request that waits. */
-  #renew(env: Env, now: number, withModel = false): Promise<void> {
-    this.#renewing ??= this.#renewOnce(env, now, withModel).finally(() => {
+  /** With options a model that is not in memory is loaded beside the catalogue, for the request that waits. */
+  #renew(env: Env, now: number, cold?: ColdStart): Promise<void> {
+    this.#renewing ??= this.#renewOnce(env, now, cold).finally(() => {
       this.#renewing = undefined;
     });
     return this.#renewing;
   }
 
-  async #renewOnce(env: Env, now: number, withModel: boolean): Promise<void> {
-    const { row, model } = withModel ? await firstLook(env, this.#app) : { row: await findApp(env, this.#app) };
+  async #renewOnce(env: Env, now: number, cold: ColdStart = { withModel: false }): Promise<void> {
+    const { row, model } = cold.withModel
+      ? (cold.look ?? (await firstLook(env, this.#app)))
+      : { row: await findApp(env, this.#app), model: undefined };
     if (row === undefined) throw new ProblemError("not_found", "This app was deleted");
     if (model !== undefined && row.servingModel !== null) void this.#preload(env, row, now, model);
     const isSameNumbering = this.#row?.epoch === row.epoch;

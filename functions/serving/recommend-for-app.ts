@@ -35,6 +35,7 @@ import type { EngineName } from "../inference/engines.ts";
 import type { RepeatRule } from "../domain/recommendation/repeat.ts";
 import type { UserRecall } from "../objects/user-state.ts";
 import type { HydratedItem } from "../store/items.ts";
+import type { FirstLook } from "../store/models.ts";
 
 /** Id of the key that signs tokens; there is one until secrets rotate. */
 const TOKEN_KEY_ID = 1;
@@ -71,6 +72,8 @@ export interface ListQuery {
   /** Rank these items alone, all of them exactly. */
   readonly only?: readonly string[] | undefined;
   readonly now: number;
+  /** What was read of the app for this request. */
+  readonly look?: FirstLook | undefined;
 }
 
 export interface ListResult {
@@ -112,7 +115,7 @@ async function makeList(
   const { app, now } = query;
   if (query.filter !== undefined) checkFilter(query.filter);
   const [view, recalled, key] = await Promise.all([
-    openView(env, app, { strict: strictness(query.consistency), now, ...options }),
+    openView(env, app, { strict: strictness(query.consistency), now, look: query.look, ...options }),
     recall(env, app, query.userId),
     appTokenKey(env, app),
   ]);

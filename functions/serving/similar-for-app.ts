@@ -18,7 +18,7 @@ import type { HydratedItem } from "../store/items.ts";
 
 export interface SimilarQuery extends Pick<
   ListQuery,
-  "app" | "userId" | "requestId" | "count" | "filter" | "exclude" | "consistency" | "now"
+  "app" | "userId" | "requestId" | "count" | "filter" | "exclude" | "consistency" | "now" | "look"
 > {
   readonly itemIds: readonly string[];
 }
@@ -31,7 +31,7 @@ export async function similarForApp(env: Env, query: SimilarQuery): Promise<List
   const { app, now, itemIds, count, exclude = [] } = query;
   if (query.filter !== undefined) checkFilter(query.filter);
   const [view, numbers, key] = await Promise.all([
-    openView(env, app, { strict: strictness(query.consistency), now, withModel: true }),
+    openView(env, app, { strict: strictness(query.consistency), now, look: query.look, withModel: true }),
     numbersOf(env, app, [...itemIds, ...exclude]),
     appTokenKey(env, app),
   ]);

@@ -27,6 +27,8 @@ const NAMES = {
 } as const satisfies Record<keyof AppRow, string>;
 
 const COLUMNS = Object.entries(NAMES).map(([name, column]) => `${column} AS ${name}`);
+/** Number of the app of the key ?1. Uses the primary key of api_keys. */
+export const APP_OF_KEY = "(SELECT app FROM api_keys WHERE id = ?1)";
 const SELECT = `SELECT ${COLUMNS.join(", ")} FROM apps WHERE deleted_at IS NULL AND`;
 
 async function find(env: Env, condition: string, value: string | number): Promise<AppRow | undefined> {
@@ -36,6 +38,11 @@ async function find(env: Env, condition: string, value: string | number): Promis
 /** The statement of `findApp`, for a batch. Gives an `AppRow`. */
 export function selectApp(env: Env, app: number): D1PreparedStatement {
   return env.DB.prepare(`${SELECT} app = ?1`).bind(app);
+}
+
+/** The same of the app that a key is of; whether the key may do anything is not asked. */
+export function selectAppOfKey(env: Env, keyId: string): D1PreparedStatement {
+  return env.DB.prepare(`${SELECT} app = ${APP_OF_KEY}`).bind(keyId);
 }
 
 /** By the number that never leaves the Worker. */

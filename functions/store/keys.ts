@@ -33,11 +33,21 @@ const FIND_KEY = `SELECT k.id, k.kind, k.hash, k.app, a.id AS appId, k.scopes, k
   FROM api_keys k JOIN apps a ON a.app = k.app WHERE k.id = ?1 AND k.revoked_at IS NULL
     AND a.deleted_at IS NULL`;
 
-export async function findApiKey(env: Env, id: string): Promise<ApiKeyRow | undefined> {
-  type Row = Omit<ApiKeyRow, "scopes" | "origins"> & { scopes: string; origins: string };
-  const row = await env.DB.prepare(FIND_KEY).bind(id).first<Row>();
+/** A row as the statement gives it: lists as JSON. */
+export type StoredKey = Omit<ApiKeyRow, "scopes" | "origins"> & { readonly scopes: string; readonly origins: string };
+
+/** The statement of `findApiKey`, for a batch. Gives a `StoredKey`. */
+export function selectApiKey(env: Env, id: string): D1PreparedStatement {
+  return env.DB.prepare(FIND_KEY).bind(id);
+}
+
+export function keyOf(row: StoredKey | null | undefined): ApiKeyRow | undefined {
   if (!row) return undefined;
   return { ...row, scopes: strings(row.scopes), origins: strings(row.origins) };
+}
+
+export async function findApiKey(env: Env, id: string): Promise<ApiKeyRow | undefined> {
+  return keyOf(await selectApiKey(env, id).first<StoredKey>());
 }
 
 /** Adds a key unless the app has `most` live ones; `meta.changes` is 0 then. The app is named by its public id. */

@@ -3,7 +3,8 @@ import { type CodedItem, decodeVector, encodeVector } from "../domain/artefact/c
 import { toHex } from "../domain/artefact/digest.ts";
 import type { Manifest } from "../domain/artefact/manifest.ts";
 import type { AppRow } from "./apps.ts";
-import { selectApp } from "./apps.ts";
+import { APP_OF_KEY, selectApp, selectAppOfKey } from "./apps.ts";
+import { type ApiKeyRow, keyOf, selectApiKey, type StoredKey } from "./keys.ts";
 import { putRows, type Reader, readRows as readRowTable, artefactSource, epochOfRows } from "./artefacts.ts";
 import { readItemIds } from "../domain/artefact/checks.ts";
 import { type Database, resolveIds } from "./items.ts";
@@ -56,9 +57,12 @@ const FIND = `SELECT ${COLUMNS} FROM models WHERE app = ?1 AND id = ?2`;
 /** Uses the primary key; newest first. */
 const LIST = `SELECT ${COLUMNS} FROM models WHERE app = ?1 ORDER BY model DESC LIMIT ?2`;
 
-/** Uses the primary keys of apps and models. */
-const SERVING = `SELECT ${COLUMNS}, apps.serving_version AS servingVersion, apps.epoch FROM apps CROSS JOIN models
-  ON models.app = apps.app AND models.model = apps.serving_model WHERE apps.app = ?1`;
+/** `app` is an expression. Uses the primary keys of apps and models. */
+const servingOf = (app: string): string =>
+  `SELECT ${COLUMNS}, apps.serving_version AS servingVersion, apps.epoch FROM apps CROSS JOIN models
+  ON models.app = apps.app AND models.model = apps.serving_model WHERE apps.app = ${app}`;
+const SERVING = servingOf("?1");
+const SERVING_OF_KEY = servingOf(APP_OF_KEY);
 
 /** The one that serves and the newest that may follow it. Uses the primary key of models. */
 const CODING = `SELECT ${COLUMNS} FROM models WHERE app = ?1 AND (status = 'serving' OR model = (SELECT max(model)
@@ -113,16 +117,29 @@ const CODES_SINCE = `SELECT number, revision, hex(codes) AS codes, hex(vector) A
   WHERE app = ?1 AND model = ?2 AND revision > ?3 AND number > 0 ORDER BY revision LIMIT ?4`;
 
 /** The same of the promoted model, from the first on. */
-const CODES_OF_SERVING = `SELECT number, revision, hex(codes) AS codes, hex(vector) AS vector FROM item_codes
-  WHERE app = ?1 AND model = (SELECT serving_model FROM apps WHERE app = ?1) AND revision > 0 AND number > 0
+const codesOfServing = (app: string): string =>
+  `SELECT number, revision, hex(codes) AS codes, hex(vector) AS vector FROM item_codes
+  WHERE app = ${app} AND model = (SELECT serving_model FROM apps WHERE app = ${app}) AND revision > 0 AND number > 0
   ORDER BY revision LIMIT ?2`;
+const CODES_OF_SERVING = codesOfServing("?1");
+const CODES_OF_SERVING_OF_KEY = codesOfServing(APP_OF_KEY);
 
 /** Uses items_by_revision. */
 const WRITTEN_SINCE = `SELECT number, revision, deleted FROM items WHERE app = ?1 AND (revision, number) > (?2, ?3)
   ORDER BY revision, number LIMIT ?4`;
 
 /** Statements whose index a test checks with EXPLAIN QUERY PLAN. */
-export const MODEL_STATEMENTS = { FIND, LIST, SERVING, CODES_SINCE, CODES_OF_SERVING, WRITTEN_SINCE, CURSOR };
+export const MODEL_STATEMENTS = {
+  FIND,
+  LIST,
+  SERVING,
+  SERVING_OF_KEY,
+  CODES_SINCE,
+  CODES_OF_SERVING,
+  CODES_OF_SERVING_OF_KEY,
+  WRITTEN_SINCE,
+  CURSOR,
+};
 
 type Stored<T> = Omit<T, "manifest"> & { readonly manifest: string | null };
 
@@ -239,26 +256,50 @@ export interface ModelAtOnce {
 }
 
 /**
- * The row of an app and its promoted model in one round trip, for an isolate that knows neither. `model` is settled later where
- * the row table has to be resolved anew; undefined: there is none.
+ * The row of an app and its promoted model, for an isolate that knows neither. `model` is settled later where the row table has
+ * to be resolved anew; undefined: there is none.
  */
-export async function firstLook(
-  env: Env,
-  app: number,
-): Promise<{ readonly row: AppRow | undefined; readonly model: Promise<ModelAtOnce | undefined> }> {
-  const [rows, serving, codes] = await env.DB.batch([
+export interface FirstLook {
+  readonly row: AppRow | undefined;
+  readonly model: Promise<ModelAtOnce | undefined>;
+}
+
+/** In one round trip. */
+export async function firstLook(env: Env, app: number): Promise<FirstLook> {
+  const looked = await env.DB.batch([
     selectApp(env, app),
     env.DB.prepare(SERVING).bind(app),
     env.DB.prepare(CODES_OF_SERVING).bind(app, CODES_A_PAGE + 1),
   ]);
+  return lookedAt(env, looked);
+}
+
+/** A key and a first look at its app in one round trip, for an isolate that knows not even the key. */
+export async function firstLookOfKey(
+  env: Env,
+  keyId: string,
+): Promise<{ readonly key: ApiKeyRow | undefined; readonly look: FirstLook }> {
+  const [key, ...looked] = await env.DB.batch([
+    selectApiKey(env, keyId),
+    selectAppOfKey(env, keyId),
+    env.DB.prepare(SERVING_OF_KEY).bind(keyId),
+    env.DB.prepare(CODES_OF_SERVING_OF_KEY).bind(keyId, CODES_A_PAGE + 1),
+  ]);
+  return { key: keyOf(key!.results[0] as StoredKey | undefined), look: lookedAt(env, looked) };
+}
+
+/** Results of the statements for the app's row, the model's row and the codes. */
+function lookedAt(env: Env, [rows, serving, codes]: readonly D1Result[]): FirstLook {
+  const row = rows!.results[0] as AppRow | undefined;
+  const served = serving!.results[0] as ServingRow | undefined;
   const model = (async () => {
-    const registeredModel = await currentModel(env, app, (serving!.results[0] as ServingRow | undefined) ?? null);
+    const registeredModel = row && served && (await currentModel(env, row.app, served));
     if (registeredModel === undefined) return undefined;
     const page = codesPage(registeredModel, codes!.results as CodesRow[], 0, CODES_A_PAGE);
     return { registered: registeredModel, codes: page };
   })();
   model.catch(() => undefined); // it may be that nobody asks
-  return { row: rows!.results[0] as AppRow | undefined, model };
+  return { row, model };
 }
 
 async function resolvedAnew(env: Env, model: RegisteredModel, epoch: number): Promise<RegisteredModel> {

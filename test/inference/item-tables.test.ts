@@ -51,13 +51,11 @@ test("whatever was added in whatever steps, the tables hold each item once, in c
         expect([...tables.order.numbers]).toEqual(before); // a request may still use them
         tables = next;
       }
-      const keyOf = (one: number) => [...codesOf(one, versions.get(one)!), one];
-      const expected = [...versions.keys()].sort((a, b) => {
-        const [left, right] = [keyOf(a), keyOf(b)];
-        return left.map((part, at) => part - right[at]!).find((difference) => difference !== 0) ?? 0;
-      });
-      expect([...tables.order.numbers]).toEqual(expected);
-      for (const [place, one] of expected.entries()) {
+      const placed = [...tables.order.numbers];
+      expect(placed.toSorted((a, b) => a - b)).toEqual([...versions.keys()].sort((a, b) => a - b));
+      const leaves = placed.map((one) => codesOf(one, versions.get(one)!).reduce((leaf, code) => leaf * 256 + code, 0));
+      expect(leaves).toEqual(leaves.toSorted((a, b) => a - b));
+      for (const [place, one] of placed.entries()) {
         const version = versions.get(one)!;
         const read = new Float32Array(DIM);
         tables.vectors.read(place, read, 0);

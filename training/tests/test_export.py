@@ -52,6 +52,18 @@ def test_files_have_the_rows_that_the_manifest_says(artefact) -> None:
     assert sizes.max() == manifest["leafMax"]
 
 
+def test_rows_stand_in_code_order_each_with_its_own_id_and_vector(artefact, tiny_run) -> None:
+    folder, manifest = artefact
+    codes = np.frombuffer((folder / "codes.bin").read_bytes(), np.uint8).reshape(-1, len(manifest["levels"]))
+    assert codes.tolist() == sorted(codes.tolist())
+    item_of = {identity: item for item, identity in enumerate(tiny_run.data.item_ids)}
+    items = [item_of[identity] for identity in (folder / "items.txt").read_text().splitlines()]
+    assert sorted(items) == list(range(len(item_of))) != items
+    served = tiny_run.served(manifest["vectors"]["dtype"] == "int8")
+    assert np.array_equal(codes, served.codes[items])
+    assert np.allclose(read_vectors(folder, manifest), served.vectors[items], atol=1e-6)
+
+
 def test_graphs_reproduce_the_parity_cases_from_the_files_alone(artefact) -> None:
     folder, manifest = artefact
     parity = json.loads((folder / "parity.json").read_text())
@@ -75,13 +87,13 @@ def test_graphs_reproduce_the_parity_cases_from_the_files_alone(artefact) -> Non
 
 def test_a_wrong_weight_is_caught_before_anything_is_written(tiny_run: Run) -> None:
     model = tiny_run.served(int8=True)
-    parity = json.loads((tiny_run.folder / "artefact-int8" / "parity.json").read_text())
+    cases = export.parity_cases(model, tiny_run.config, 0.2, tiny_run.split.test)
     files = {path.name: path.read_bytes() for path in (tiny_run.folder / "artefact-int8").glob("*.onnx")}
     broken = [dict(weights) for weights in model.decoder]
     broken[1]["code"] = broken[1]["code"] * 1.1
     files["step2.onnx"] = export.graphs.step(broken[1], 2, True)
     with pytest.raises(export.ParityError, match=r"step2\.onnx: differs"):
-        export.check_graphs(files, model, parity)
+        export.check_graphs(files, model, {"cases": cases, "text": []})
 
 
 def test_a_beam_does_not_depend_on_its_neighbours(artefact) -> None:

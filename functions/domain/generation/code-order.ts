@@ -1,6 +1,7 @@
 /**
- * Items in code order: sorted by (codes, item number), so that everything below a prefix of codes is one range of places and
- * decoding needs no tree. Built by counting sort; read-only afterwards.
+ * Items in code order: sorted by their codes, rows of equal codes as they came, so that everything below a prefix of codes is one
+ * range of places and decoding needs no tree. Built by counting sort, or taken as it is where the rows stand in that order
+ * already (an artefact's do); read-only afterwards.
  */
 import type { CodeOrder } from "./types.ts";
 
@@ -19,7 +20,8 @@ class DenseLookup implements PlaceLookup {
 
   constructor(numbers: Uint32Array, largest: number) {
     this.#slots = new Uint32Array(largest + 1);
-    for (let place = 0; place < numbers.length; place += 1) this.#slots[numbers[place]!] = place + 1;
+    const slots = this.#slots;
+    for (let place = 0; place < numbers.length; place += 1) slots[numbers[place]!] = place + 1;
   }
 
   get bytes(): number {
@@ -151,19 +153,23 @@ export class CodeOrderTable implements CodeOrder {
   }
 }
 
+/** Rows put into code order. */
+export interface Placed {
+  readonly order: CodeOrderTable;
+  /** (size) the row that stands at each place; null: every row stands at its own. */
+  readonly rowOfPlace: Uint32Array | null;
+}
+
 /**
- * Sorts rows into code order.
+ * Puts rows into code order, in time that grows with the rows. Where all of them stand in it already, they are looked at once and
+ * nothing is copied.
  * @param levels codes a level, two or three levels of at most 256
  * @param codes (n, L) row-major
- * @param numbers (n) item number of a row; 0: a dead row, left out. Of two rows with one number the later one counts.
- * @returns the order, and (size) the row that stands at each place
+ * @param numbers (n) item number of a row, each at most once; 0: a dead row, left out. Where every row stands at its own place
+ *   this array becomes the order's.
  * @throws RangeError for another number of levels, lengths that do not fit, or a code out of its level's range
  */
-export function buildCodeOrder(
-  levels: readonly number[],
-  codes: Uint8Array,
-  numbers: Uint32Array,
-): { order: CodeOrderTable; rowOfPlace: Uint32Array } {
+export function buildCodeOrder(levels: readonly number[], codes: Uint8Array, numbers: Uint32Array): Placed {
   const depth = levels.length;
   if (depth !== 2 && depth !== 3) throw new RangeError(`${depth} levels of codes, expected 2 or 3`);
   for (const size of levels) {
@@ -173,71 +179,86 @@ export function buildCodeOrder(
   if (codes.length !== numbers.length * depth) {
     throw new RangeError(`${codes.length} codes for ${numbers.length} rows of ${depth} levels`);
   }
-  for (let at = 0; at < codes.length; at += 1) {
-    if (codes[at]! >= levels[at % depth]!)
-      throw new RangeError(`code ${codes[at]} at level ${(at % depth) + 1}, expected < ${levels[at % depth]}`);
+  const { offsets, live, isSorted } = look(levels, codes, numbers);
+  if (isSorted && live === numbers.length) {
+    return { order: new CodeOrderTable(levels, numbers, offsets, thirdCodes(depth, codes, null)), rowOfPlace: null };
   }
-
-  let rows = liveRows(numbers);
-  if (depth === 3) rows = countingSort(rows, levels[2]!, (row) => codes[row * 3 + 2]!).sorted;
-  const width = levels[1]!;
-  const { sorted: rowOfPlace, offsets } = countingSort(
-    rows,
-    levels[0]! * width,
-    (row) => codes[row * depth]! * width + codes[row * depth + 1]!,
-  );
-
-  const inOrder = new Uint32Array(rowOfPlace.length);
-  for (let place = 0; place < inOrder.length; place += 1) inOrder[place] = numbers[rowOfPlace[place]!]!;
-  let third: Uint8Array | null = null;
-  if (depth === 3) {
-    third = new Uint8Array(rowOfPlace.length);
-    for (let place = 0; place < third.length; place += 1) third[place] = codes[rowOfPlace[place]! * 3 + 2]!;
+  let rowOfPlace = liveRows(numbers, live);
+  if (!isSorted) {
+    if (depth === 3) rowOfPlace = countingSort(rowOfPlace, levels[2]!, (row) => codes[row * 3 + 2]!);
+    const width = levels[1]!;
+    rowOfPlace = countingSort(
+      rowOfPlace,
+      levels[0]! * width,
+      (row) => codes[row * depth]! * width + codes[row * depth + 1]!,
+    );
   }
+  const inOrder = new Uint32Array(live);
+  for (let place = 0; place < live; place += 1) inOrder[place] = numbers[rowOfPlace[place]!]!;
+  const third = thirdCodes(depth, codes, rowOfPlace);
   return { order: new CodeOrderTable(levels, inOrder, offsets, third), rowOfPlace };
 }
 
-/** Rows with a number, sorted by it, the last one of each number. */
-function liveRows(numbers: Uint32Array): Uint32Array {
+/** One pass over all rows: what is known before anything is moved. `offsets` are those of CodeOrderTable. */
+function look(
+  levels: readonly number[],
+  codes: Uint8Array,
+  numbers: Uint32Array,
+): { offsets: Uint32Array; live: number; isSorted: boolean } {
+  const [firsts, seconds, thirds = 1] = levels as [number, number, number?];
+  const depth = levels.length;
+  const pairs = firsts * seconds;
+  const offsets = new Uint32Array(pairs + 1);
   let live = 0;
-  let isAscending = true;
+  let isSorted = true;
   let last = 0;
-  for (let row = 0; row < numbers.length; row += 1) {
-    const number = numbers[row]!;
-    if (number === 0) continue;
+  for (let row = 0, at = 0; row < numbers.length; row += 1, at += depth) {
+    const first = codes[at]!;
+    const second = codes[at + 1]!;
+    const third = depth === 3 ? codes[at + 2]! : 0;
+    if (first >= firsts || second >= seconds || third >= thirds) refuseCodes(levels, codes.subarray(at, at + depth));
+    if (numbers[row] === 0) continue;
+    const pair = first * seconds + second;
+    const leaf = pair * thirds + third;
+    if (leaf < last) isSorted = false;
+    last = leaf;
     live += 1;
-    if (number <= last) isAscending = false;
-    last = number;
+    offsets[pair + 1]! += 1;
   }
+  for (let pair = 0; pair < pairs; pair += 1) offsets[pair + 1]! += offsets[pair]!;
+  return { offsets, live, isSorted };
+}
+
+function refuseCodes(levels: readonly number[], codes: Uint8Array): never {
+  const level = levels.findIndex((size, at) => codes[at]! >= size);
+  throw new RangeError(`code ${codes[level]} at level ${level + 1}, expected < ${levels[level]}`);
+}
+
+/** The third code of every place; null for two levels. */
+function thirdCodes(depth: number, codes: Uint8Array, rowOfPlace: Uint32Array | null): Uint8Array | null {
+  if (depth === 2) return null;
+  const third = new Uint8Array(rowOfPlace?.length ?? codes.length / 3);
+  for (let place = 0; place < third.length; place += 1) third[place] = codes[(rowOfPlace?.[place] ?? place) * 3 + 2]!;
+  return third;
+}
+
+function liveRows(numbers: Uint32Array, live: number): Uint32Array {
   const rows = new Uint32Array(live);
   for (let row = 0, at = 0; row < numbers.length; row += 1) if (numbers[row] !== 0) rows[at++] = row;
-  if (isAscending) return rows;
-
-  const sorted = sortedByNumber(numbers, rows);
-  let kept = 0;
-  for (let at = 0; at < sorted.length; at += 1) {
-    const isReplaced = at + 1 < sorted.length && numbers[sorted[at]!] === numbers[sorted[at + 1]!];
-    if (!isReplaced) sorted[kept++] = sorted[at]!;
-  }
-  return sorted.slice(0, kept);
+  return rows;
 }
 
 /** Stable radix sort by item number, two passes of 16 bits. */
 function sortedByNumber(numbers: Uint32Array, rows: Uint32Array): Uint32Array {
-  const low = countingSort(rows, 65_536, (row) => numbers[row]! & 0xffff).sorted;
-  return countingSort(low, 65_536, (row) => numbers[row]! >>> 16).sorted;
+  const low = countingSort(rows, 65_536, (row) => numbers[row]! & 0xffff);
+  return countingSort(low, 65_536, (row) => numbers[row]! >>> 16);
 }
 
-/** Stable counting sort; offsets (keys + 1) gives the first position of each key. */
-function countingSort(
-  rows: Uint32Array,
-  keys: number,
-  keyOf: (row: number) => number,
-): { sorted: Uint32Array; offsets: Uint32Array } {
-  const offsets = new Uint32Array(keys + 1);
-  for (let at = 0; at < rows.length; at += 1) offsets[keyOf(rows[at]!) + 1]! += 1;
-  for (let key = 0; key < keys; key += 1) offsets[key + 1]! += offsets[key]!;
-  const next = offsets.slice(0, keys);
+/** Rows by their keys, each 0 to `keys` - 1; stable. */
+function countingSort(rows: Uint32Array, keys: number, keyOf: (row: number) => number): Uint32Array {
+  const next = new Uint32Array(keys + 1); // of a key: where its next row goes
+  for (let at = 0; at < rows.length; at += 1) next[keyOf(rows[at]!) + 1]! += 1;
+  for (let key = 0; key < keys; key += 1) next[key + 1]! += next[key]!;
   const sorted = new Uint32Array(rows.length);
   for (let at = 0; at < rows.length; at += 1) {
     const row = rows[at]!;
@@ -245,5 +266,5 @@ function countingSort(
     sorted[next[key]!] = row;
     next[key]! += 1;
   }
-  return { sorted, offsets };
+  return sorted;
 }

@@ -1,6 +1,6 @@
 /** The interfaces between constrained decoding (pure) and what it needs: a network, item vectors in code order, a filter. */
 
-/** Items sorted by (codes, number). A place is an index into this order; a prefix of codes is a range of places. */
+/** Items sorted by their codes. A place is an index into this order; a prefix of codes is a range of places. */
 export interface CodeOrder {
   /** Codes a level, each at most 256. */
   readonly levels: readonly number[];

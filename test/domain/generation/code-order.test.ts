@@ -5,38 +5,51 @@ import { buildCodeOrder } from "../../../functions/domain/generation/code-order.
 const catalogues = fc
   .record({
     levels: fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 2, maxLength: 3 }),
-    numbers: fc.array(fc.oneof(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 0, max: 4_000_000_000 })), {
+    numbers: fc.uniqueArray(fc.oneof(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 4_000_000_000 })), {
       maxLength: 50,
     }),
+    dead: fc.oneof(fc.constant<number[]>([]), fc.array(fc.nat(50))),
+    isSorted: fc.boolean(),
     seed: fc.array(fc.nat(255), { minLength: 150, maxLength: 150 }),
   })
-  .map(({ levels, numbers, seed }) => ({
-    levels,
-    numbers: Uint32Array.from(numbers),
-    codes: Uint8Array.from(
-      { length: numbers.length * levels.length },
-      (_, at) => seed[at]! % levels[at % levels.length]!,
-    ),
-  }));
+  .map(({ levels, numbers, dead, isSorted, seed }) => {
+    const rows = numbers.map((_, row) => levels.map((size, level) => seed[3 * row + level]! % size));
+    if (isSorted) rows.sort(byCodes);
+    const codes = Uint8Array.from(rows.flat());
+    return { levels, codes, numbers: Uint32Array.from(numbers, (number, row) => (dead.includes(row) ? 0 : number)) };
+  });
 
-/** (codes, number, row) of the rows that count, sorted by comparing. */
+function byCodes(a: readonly number[], b: readonly number[]): number {
+  return a.map((code, level) => code - b[level]!).find((gap) => gap !== 0) ?? 0;
+}
+
+/** Codes and row of the rows that count, sorted by comparing; `sort` is stable. */
 function sorted(levels: readonly number[], codes: Uint8Array, numbers: Uint32Array): { key: number[]; row: number }[] {
-  const last = new Map<number, number>();
-  for (const [row, number] of numbers.entries()) if (number !== 0) last.set(number, row);
-  return [...last]
-    .map(([number, row]) => ({ key: [...codes.subarray(row * levels.length, (row + 1) * levels.length), number], row }))
-    .sort((a, b) => a.key.map((x, at) => x - b.key[at]!).find((x) => x !== 0) ?? 0);
+  return [...numbers.keys()]
+    .filter((row) => numbers[row] !== 0)
+    .map((row) => ({ key: [...codes.subarray(row * levels.length, (row + 1) * levels.length)], row }))
+    .sort((a, b) => byCodes(a.key, b.key));
 }
 
 describe("code order", () => {
-  it("is the order of sorting by (codes, number), dead rows and replaced rows left out", () => {
+  it("is the order of sorting by codes, equal ones as they came and dead rows left out", () => {
     fc.assert(
       fc.property(catalogues, ({ levels, codes, numbers }) => {
         const { order, rowOfPlace } = buildCodeOrder(levels, codes, numbers);
-        const expected = sorted(levels, codes, numbers);
-        expect([...rowOfPlace]).toEqual(expected.map(({ row }) => row));
-        expect([...order.numbers]).toEqual(expected.map(({ key }) => key.at(-1)));
+        const expected = sorted(levels, codes, numbers).map(({ row }) => row);
+        expect([...(rowOfPlace ?? numbers.keys())]).toEqual(expected);
+        expect([...order.numbers]).toEqual(expected.map((row) => numbers[row]));
       }),
+    );
+  });
+
+  it("moves nothing where every row stands in it already", () => {
+    const numbers = Uint32Array.of(9, 4, 7, 5);
+    const { order, rowOfPlace } = buildCodeOrder([2, 2], Uint8Array.of(0, 1, 0, 1, 1, 0, 1, 1), numbers);
+    expect(rowOfPlace).toBeNull();
+    expect(order.numbers).toBe(numbers);
+    expect(buildCodeOrder([2, 2], Uint8Array.of(0, 1, 1, 1, 1, 0), Uint32Array.of(9, 4, 7)).rowOfPlace).toEqual(
+      Uint32Array.of(0, 2, 1),
     );
   });
 

@@ -101,7 +101,10 @@ export const worlds: fc.Arbitrary<World> = fc
         vectors: Float32Array.from({ length: historyLength * DIM }, (_, at) => weight(seed, 4, at)),
         length: historyLength,
       },
-      codesOf: (place) => [...codes.subarray(rowOfPlace[place]! * depth, (rowOfPlace[place]! + 1) * depth)],
+      codesOf: (place) => {
+        const row = rowOfPlace?.[place] ?? place;
+        return [...codes.subarray(row * depth, (row + 1) * depth)];
+      },
     };
   });
 

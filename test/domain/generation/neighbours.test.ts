@@ -42,7 +42,7 @@ describe("SimilarItems", () => {
     Uint32Array.from({ length: size }, (_, row) => row + 1),
   );
   const values = Float32Array.from({ length: 2 * size }, (_, at) => {
-    const row = rowOfPlace[at >>> 1]!;
+    const row = rowOfPlace![at >>> 1]!;
     return (1 + (row % 3)) * (at % 2 === 0 ? Math.cos(angle(row)) : Math.sin(angle(row)));
   });
   const all = PlaceBitmap.all(size);
