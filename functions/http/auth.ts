@@ -84,16 +84,19 @@ async function credentialOf(c: Context<Bindings>): Promise<Credential> {
   const hash = await hashKey(text);
   let entry = known.get(parsed.id);
   let look: FirstLook | undefined;
+  // guessing keys costs the guesser, not the database: who guessed a few is counted first, anybody else when the key is wrong
+  const subject = `key-lookup:${callerAddress(c)}`;
+  let isCounted = false;
   if (!entry || entry.until <= now) {
-    const subject = `key-lookup:${callerAddress(c)}`;
-    const gated = gateBy(c, subject); // guessing keys costs the guesser, not the database
-    if (!isSeldom(c, subject)) await gated;
+    if (!isSeldom(c, subject)) {
+      await gateBy(c, subject);
+      isCounted = true;
+    }
     const isCold = entry === undefined && isUnder(c.req.path, SCOPES.recommend);
-    const [found] = await Promise.all([lookUp(c.env, parsed.id, now, { stale: entry, isCold }), gated]);
-    ({ entry, look } = found);
+    ({ entry, look } = await lookUp(c.env, parsed.id, now, { stale: entry, isCold }));
   }
   if (!entry || !isSameHash(entry.hash, hash) || entry.credential.kind !== parsed.kind) {
-    if (entry) await gateBy(c, `key-lookup:${callerAddress(c)}`);
+    if (!isCounted) await gateBy(c, subject);
     throw unauthenticated("The key is not valid");
   }
   c.set("firstLook", look);

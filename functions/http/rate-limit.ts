@@ -11,7 +11,7 @@ import type { Bindings, Credential } from "./context.ts";
 
 const WINDOW_SECONDS = 60; // as in wrangler.toml
 const POLICY = "gate";
-/** Requests in a minute. */
+/** Times in a minute. */
 const SELDOM = 10;
 
 /** Requests of a subject in the running minute, seen by this isolate; may vanish at any time. */
@@ -32,7 +32,7 @@ export async function gateBy(c: Context<Bindings>, subject: string): Promise<voi
   });
 }
 
-/** Whether the subject has asked so seldom in this minute, as far as this isolate knows, that work may begin beside the gate. */
+/** Whether the subject was counted so seldom in this minute, as far as this isolate knows, that the gate need not come first. */
 export function isSeldom(c: Context<Bindings>, subject: string): boolean {
   const known = used.get(subject);
   return known?.minute !== minuteOf(c) || known.count < SELDOM;

@@ -324,6 +324,36 @@ describe("the gate", () => {
     expect((await use(app.secret, first)).status).toBe(404);
   });
 
+  it("asks nobody about a caller whose keys are right, and after ten wrong ones before the database is asked", async () => {
+    const asked: string[] = [];
+    const LIMITER = {
+      limit: async ({ key }: { key: string }) => {
+        asked.push(key);
+        return { success: true };
+      },
+    };
+    const headers = { "cf-connecting-ip": "192.0.2.77" };
+    const isGuess = (key: string) => key === "key-lookup:192.0.2.77";
+    const app = await makeApp();
+    const use = (key: string, env: Partial<Env> = {}) => call("/v1/nothing", { headers, key, env: { LIMITER, ...env } });
+    await use(app.secret);
+    expect(asked.filter(isGuess)).toEqual([]);
+    let looked = 0;
+    const DB = new Proxy(env.DB, {
+      get(target, name) {
+        if (name === "prepare") looked += 1;
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const wrong = (at: number) => `ew_sk_${"g".repeat(10)}${at}_${"b".repeat(43)}`;
+    for (let at = 0; at < 10; at += 1) expect((await use(wrong(at), { DB })).status).toBe(401);
+    expect([asked.filter(isGuess).length, looked]).toEqual([10, 10]);
+    const closed = { limit: async () => ({ success: false }) };
+    expect((await use(wrong(10), { DB, LIMITER: closed })).status).toBe(429);
+    expect(looked).toBe(10);
+  });
+
   it("makes guessing keys dear for the guesser", async () => {
     const LIMITER = { limit: async ({ key }: { key: string }) => ({ success: !key.startsWith("key-lookup:") }) };
     const app = await makeApp();
