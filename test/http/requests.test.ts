@@ -335,7 +335,8 @@ describe("the gate", () => {
     const headers = { "cf-connecting-ip": "192.0.2.77" };
     const isGuess = (key: string) => key === "key-lookup:192.0.2.77";
     const app = await makeApp();
-    const use = (key: string, env: Partial<Env> = {}) => call("/v1/nothing", { headers, key, env: { LIMITER, ...env } });
+    const use = (key: string, more: Partial<Env> = {}) =>
+      call("/v1/nothing", { headers, key, env: { LIMITER, ...more } });
     await use(app.secret);
     expect(asked.filter(isGuess)).toEqual([]);
     let looked = 0;
