@@ -135,6 +135,8 @@ def main(arguments: list[str] | None = None) -> None:
         config = configuration.load(options.config)
         if options.seed is not None:
             config = configuration.check(replace(config, seed=options.seed))
+        # an item unseen in training has the code that training left it: this network knows no text to put in its place
+        config = replace(config, codes=replace(config.codes, unseen_from_text=False))
         run = Run(config, options.cache, None)
         run.stage = "t5"
         train_and_rank(run, settings, options.minutes, options.as_it_is)
