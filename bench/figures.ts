@@ -1,12 +1,11 @@
 /**
- * Puts the figures of bench/results/ between the markers of README.md, so that no figure there is typed by hand:
- * `npm run bench:figures`. `--check` changes nothing and fails when README.md says something else.
+ * Puts the figures of bench/results/ between the markers of README.md and docs/ablation.md, so that no figure there is typed by
+ * hand: `npm run bench:figures`. `--check` changes nothing and fails when one of them says something else.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 const ROOT = path.resolve(import.meta.dirname, "..");
-const README = path.join(ROOT, "README.md");
 const BEGIN = "<!-- figures:begin -->";
 const END = "<!-- figures:end -->";
 
@@ -245,15 +244,110 @@ ${scale()}
 `;
 }
 
-const text = readFileSync(README, "utf8");
-const [before, rest] = text.split(BEGIN) as [string, string];
-const after = rest.split(END)[1]!;
-const next = `${before}${BEGIN}${figures()}${END}${after}`;
-if (process.argv.includes("--check")) {
-  if (next !== text) {
-    console.error("README.md does not say what bench/results holds; run npm run bench:figures");
+interface AblationRow {
+  readonly variant: string;
+  readonly group: "main" | "extra" | "soda";
+  readonly budget: boolean;
+  readonly seeds: readonly number[];
+  readonly mean: { readonly recall10: number; readonly ndcg10: number };
+  readonly comparedTo: string | null;
+  readonly recall10Difference: number | null;
+  readonly recall10DifferenceInterval: readonly [number, number] | null;
+  readonly differenceToPrevious: number | null;
+  readonly differenceInterval: readonly [number, number] | null;
+  readonly diagnostics: {
+    readonly entropyBits: readonly number[];
+    readonly collisionRate: number | null;
+    readonly codesChanged: readonly number[];
+    readonly softHardGap: number | null;
+    readonly nearMissSimilarity: number | null;
+    readonly klToTarget: number | null;
+    readonly klMarginWon: number | null;
+  };
+}
+
+const ABLATIONS = [
+  { dataset: "larder", name: "Larder" },
+  { dataset: "larder-plain", name: "Larder without its hidden factor" },
+  { dataset: "beauty", name: "Amazon Beauty" },
+] as const;
+
+const maybe = (value: number | null, digits: number) => (value === null ? "" : fixed(value, digits));
+
+/** A gain with its interval; empty where a row is compared with nothing. */
+function gain(value: number | null, interval: readonly [number, number] | null): string {
+  if (value === null || interval === null) return "";
+  const signed = (number: number) => `${number < 0 ? "" : "+"}${fixed(number, 4)}`;
+  return `${signed(value)} [${interval.map(signed).join(", ")}]`;
+}
+
+/** One data set: what each row adds to the one it is compared with, and what its codes look like. */
+function ablation({ dataset, name }: (typeof ABLATIONS)[number]): string {
+  const file = `ablation-${dataset}`;
+  if (!existsSync(path.join(ROOT, "bench", "results", `${file}.json`))) return "";
+  const { command: made, cases, items, hours, summary } = result(file);
+  const rows = summary as readonly AblationRow[];
+  const budget = rows.some((row) => row.budget) ? ", `budget`: fewer epochs than the rows would like" : "";
+  const ranks = table(
+    ["", "seeds", "R@10", "N@10", "compared with", "R@10 gain", "N@10 gain"],
+    rows.map((row) => [
+      row.variant,
+      String(row.seeds.length),
+      fixed(row.mean.recall10, 4),
+      fixed(row.mean.ndcg10, 4),
+      row.comparedTo ?? "",
+      gain(row.recall10Difference, row.recall10DifferenceInterval),
+      gain(row.differenceToPrevious, row.differenceInterval),
+    ]),
+  );
+  const codes = table(
+    [
+      "",
+      "entropy a level, bits",
+      "collisions",
+      "codes changed a level",
+      "soft minus hard R@10",
+      "near miss",
+      "KL",
+      "KL won",
+    ],
+    rows.map(({ variant, diagnostics: of }) => [
+      variant,
+      of.entropyBits.map((bits) => fixed(bits, 2)).join(" "),
+      maybe(of.collisionRate, 3),
+      of.codesChanged.map((share) => fixed(share, 2)).join(" "),
+      maybe(of.softHardGap, 4),
+      maybe(of.nearMissSimilarity, 3),
+      maybe(of.klToTarget, 3),
+      maybe(of.klMarginWon, 2),
+    ]),
+  );
+  return `
+## ${name}
+
+\`${made.replace(/^node bench\/ablation\.ts/, "npm run bench:ablation --")}\`; test split, ${fixed(cases, 0)} cases, all ${fixed(items, 0)} items ranked, the generator
+alone, ${fixed(hours, 1)} hours of training and ranking${budget}. Intervals: 95 %, paired over users.
+
+${ranks}
+
+${codes}
+`;
+}
+
+const FILES = [
+  { file: "README.md", render: figures },
+  { file: "docs/ablation.md", render: () => ABLATIONS.map(ablation).join("") },
+];
+
+for (const { file, render } of FILES) {
+  const at = path.join(ROOT, file);
+  const text = readFileSync(at, "utf8");
+  const [before, rest] = text.split(BEGIN) as [string, string];
+  const after = rest.split(END)[1]!;
+  const next = `${before}${BEGIN}${render()}${END}${after}`;
+  if (!process.argv.includes("--check")) writeFileSync(at, next);
+  else if (next !== text) {
+    console.error(`${file} does not say what bench/results holds; run npm run bench:figures`);
     process.exitCode = 1;
   }
-} else {
-  writeFileSync(README, next);
 }

@@ -30,7 +30,7 @@ it("pins every dependency exactly and keeps addresses out of the lock file", () 
   expect(readFileSync(path.join(ROOT, "package-lock.json"), "utf8")).not.toMatch(/"resolved"/);
 });
 
-it("says in README.md what bench/results holds", () => {
+it("says in README.md and docs/ablation.md what bench/results holds", () => {
   const check = () => execFileSync(process.execPath, ["bench/figures.ts", "--check"], { cwd: ROOT, stdio: "pipe" });
   expect(check).not.toThrow();
 });
