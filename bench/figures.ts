@@ -32,6 +32,7 @@ const NAMES: Readonly<Record<string, string>> = {
   popularity: "popularity",
   "item-knn": "item-kNN",
   "sasrec-ce": "SASRec, full softmax",
+  t5: "the papers' T5, 2+2 layers, same codes, 9 epochs, one seed",
   "exact-scan": "item head, exact scan, fp32",
   "generator-fp32": "generator, fp32",
   "generator-int8": "**generator, int8, as served**",

@@ -43,11 +43,12 @@ const PAIRS = [
   [SERVED, "popularity"],
   [SERVED, "item-knn"],
   [SERVED, "sasrec-ce"],
+  [SERVED, "t5"],
   [SERVED, "generator-fp32"],
   [SERVED, "exact-scan"],
   ["generator-alone", "sasrec-ce"],
 ] as const;
-const SLICE_PAIRS = PAIRS.slice(1, 3);
+const SLICE_PAIRS = PAIRS.slice(1, 3); // item-kNN and SASRec
 const REPORTED = ["recall10", "ndcg10"] as const;
 const BOOTSTRAP_SEED = 1;
 
