@@ -43,13 +43,20 @@ export interface Kernels {
 
 export class Heap {
   readonly kernels: Kernels;
-  readonly #memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_BYTES / PAGE_BYTES });
-  #bytes = new Uint8Array(this.#memory.buffer);
-  #floats = new Float32Array(this.#memory.buffer);
+  readonly #memory: WebAssembly.Memory;
+  #bytes: Uint8Array;
+  #floats: Float32Array;
   #end = ALIGNMENT; // offset 0 stands for "none"
 
-  /** @param module kernels.wasm, compiled */
-  constructor(module: WebAssembly.Module) {
+  /** @param module kernels.wasm, compiled; `expected` bytes are there at once, more come as they are needed */
+  constructor(module: WebAssembly.Module, expected = 0) {
+    const maximum = MAX_BYTES / PAGE_BYTES;
+    this.#memory = new WebAssembly.Memory({
+      initial: Math.min(maximum, Math.ceil(expected / PAGE_BYTES) + 1),
+      maximum,
+    });
+    this.#bytes = new Uint8Array(this.#memory.buffer);
+    this.#floats = new Float32Array(this.#memory.buffer);
     const { exports } = new WebAssembly.Instance(module, { env: { memory: this.#memory } });
     this.kernels = exports as unknown as Kernels;
   }

@@ -9,6 +9,9 @@ import { Heap } from "./heap.ts";
 import { TypedGraph } from "./typed-graph.ts";
 import type { Value } from "./values.ts";
 
+/** What a run usually takes above the constants. */
+const RUN_BYTES = 512 * 1024;
+
 type ModuleLoader = () => WebAssembly.Module | Promise<WebAssembly.Module>;
 
 let loadModule: ModuleLoader | undefined; // set once when the isolate's code is evaluated
@@ -38,7 +41,8 @@ export async function openTypedNetwork(
 ): Promise<TypedNetwork> {
   if (loadModule === undefined) throw new Error("useKernelModule was not called");
   const { dim, levels, historyLength } = manifest;
-  const heap = new Heap(await loadModule());
+  const constantBytes = [contents.encoder, ...contents.steps].reduce((sum, content) => sum + content.byteLength, 0);
+  const heap = new Heap(await loadModule(), constantBytes + RUN_BYTES);
   const encoder = new TypedGraph(contents.encoder, heap);
   const steps = contents.steps.map((content) => new TypedGraph(content, heap));
   const constants = heap.end;
