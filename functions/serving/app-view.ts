@@ -148,7 +148,7 @@ class AppView {
       ? (cold.look ?? (await firstLook(env, this.#app)))
       : { row: await findApp(env, this.#app), model: undefined };
     if (row === undefined) throw new ProblemError("not_found", "This app was deleted");
-    if (model !== undefined && row.servingModel !== null) void this.#preload(env, row, now, model);
+    if (model !== undefined && row.servingModel !== null) void this.#preload(env, row, now, model());
     const isSameNumbering = this.#row?.epoch === row.epoch;
     if (this.#columns === undefined || !isSameNumbering) this.#columns = await readCatalogue(env, this.#app, row);
     else if (row.revision > this.#columns.revision) {

@@ -256,12 +256,13 @@ export interface ModelAtOnce {
 }
 
 /**
- * The row of an app and its promoted model, for an isolate that knows neither. `model` is settled later where the row table has
+ * The row of an app and its promoted model, for an isolate that knows neither. `model` takes longer where the row table has
  * to be resolved anew; undefined: there is none.
  */
 export interface FirstLook {
   readonly row: AppRow | undefined;
-  readonly model: Promise<ModelAtOnce | undefined>;
+  /** Begun by its caller, who knows by then that the key is right: it may write a row table. */
+  model(): Promise<ModelAtOnce | undefined>;
 }
 
 /** In one round trip. */
@@ -292,13 +293,12 @@ export async function firstLookOfKey(
 function lookedAt(env: Env, [rows, serving, codes]: readonly D1Result[]): FirstLook {
   const row = rows!.results[0] as AppRow | undefined;
   const served = serving!.results[0] as ServingRow | undefined;
-  const model = (async () => {
+  const model = async (): Promise<ModelAtOnce | undefined> => {
     const registeredModel = row && served && (await currentModel(env, row.app, served));
     if (registeredModel === undefined) return undefined;
     const page = codesPage(registeredModel, codes!.results as CodesRow[], 0, CODES_A_PAGE);
     return { registered: registeredModel, codes: page };
-  })();
-  model.catch(() => undefined); // it may be that nobody asks
+  };
   return { row, model };
 }
 

@@ -16,18 +16,18 @@ describe("an isolate that knows nothing of an app", () => {
     const { key, look } = await firstLookOfKey(env, keyId(app.secret));
     expect(key).toMatchObject({ kind: "secret", app: app.app, appId: app.id });
     const byApp = await firstLook(env, app.app);
-    expect([look.row, await look.model]).toEqual([byApp.row, await byApp.model]);
+    expect([look.row, await look.model()]).toEqual([byApp.row, await byApp.model()]);
     expect(look.row).toMatchObject({ app: app.app, id: app.id });
-    expect(await look.model).toMatchObject({ registered: { app: app.app, id: "m1" }, codes: { isWhole: true } });
+    expect(await look.model()).toMatchObject({ registered: { app: app.app, id: "m1" }, codes: { isWhole: true } });
 
     const without = await firstLookOfKey(env, keyId(other.secret));
-    expect([without.key?.app, without.look.row?.app, await without.look.model]).toEqual([
+    expect([without.key?.app, without.look.row?.app, await without.look.model()]).toEqual([
       other.app,
       other.app,
       undefined,
     ]);
     const unknown = await firstLookOfKey(env, "nobody");
-    expect([unknown.key, unknown.look.row, await unknown.look.model]).toEqual([undefined, undefined, undefined]);
+    expect([unknown.key, unknown.look.row, await unknown.look.model()]).toEqual([undefined, undefined, undefined]);
   });
 
   test("asks for the model of its first list together with the key", async () => {
