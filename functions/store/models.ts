@@ -262,7 +262,7 @@ export interface ModelAtOnce {
 export interface FirstLook {
   readonly row: AppRow | undefined;
   /** Begun by its caller, who knows by then that the key is right: it may write a row table. */
-  model(): Promise<ModelAtOnce | undefined>;
+  readonly model: () => Promise<ModelAtOnce | undefined>;
 }
 
 /** In one round trip. */
