@@ -69,6 +69,7 @@ export async function measureCold(storage: string, app: ColdApp, restarts: numbe
   const afterNoop: number[] = [];
   const firsts: First[] = [];
   const follows: Awaited<ReturnType<typeof followed>>[] = [];
+  const unrehearsed: number[] = [];
   const onnx: number[] = [];
   const ready: number[] = [];
   const underTimeout: First[] = [];
@@ -79,6 +80,7 @@ export async function measureCold(storage: string, app: ColdApp, restarts: numbe
       afterNoop.push((await recommend(server, app)).ms);
     });
     await fresh({}, async (server) => firsts.push(await recommend(server, app)));
+    await fresh({ rehearses: false }, async (server) => unrehearsed.push((await recommend(server, app)).ms));
     await fresh({ engine: "auto" }, async (server) => {
       await recommend(server, app);
       follows.push(await followed(server, app));
@@ -118,6 +120,8 @@ export async function measureCold(storage: string, app: ColdApp, restarts: numbe
       ms: round(median(underTimeout.map(({ ms }) => ms)), 1),
       sources: [...new Set(underTimeout.map(({ source, engine }) => `${source} ${engine ?? "-"}`))],
     },
+    /** With REHEARSAL off: the first request compiles what it runs. */
+    firstAnswerUnrehearsed: round(median(unrehearsed), 1),
     /** With the runtime alone. */
     firstAnswerOnnx: round(median(onnx), 1),
     /** Inside the isolate: runtime, model and catalogue. */

@@ -18,13 +18,14 @@ export interface BenchServer {
   stop(): Promise<void>;
 }
 
-function writeConfig(folder: string, engine: string | undefined): string {
+function writeConfig(folder: string, { engine, rehearses = true }: BenchServerOptions): string {
   const file = path.join(folder, "wrangler.toml");
   const main = JSON.stringify(path.join(ROOT, "bench", "worker", "latency.ts"));
   const migrations = JSON.stringify(path.join(ROOT, "migrations"));
   const config = readFileSync(path.join(ROOT, "wrangler.toml"), "utf8")
     .replace(/^main = .*$/m, `main = ${main}`)
     .replace(/^INFERENCE_ENGINE = "\w+"/m, (line) => (engine === undefined ? line : `INFERENCE_ENGINE = "${engine}"`))
+    .replace(/^REHEARSAL = "\w+"/m, (line) => (rehearses ? line : 'REHEARSAL = "off"'))
     .replace(/^migrations_dir = "[^"]*"/m, `migrations_dir = ${migrations}`);
   writeFileSync(file, config);
   const secrets = [`OPERATOR_KEY="${OPERATOR_KEY}"`, 'WORKER_SECRET="bench-worker-secret-of-at-least-32-characters"'];
@@ -35,19 +36,19 @@ function writeConfig(folder: string, engine: string | undefined): string {
 export interface BenchServerOptions {
   /** Which engine runs the model; as shipped where nothing is said. */
   readonly engine?: "auto" | "typed" | "onnx";
+  /** Whether an isolate rehearses while its code is evaluated; it does where nothing is said. */
+  readonly rehearses?: boolean;
   /** The server is up before anything was asked of the Worker, so that the first request meets a fresh isolate. */
   readonly isFresh?: boolean;
 }
 
 /** Starts in `folder`; what it stores stays there for the next start. @throws Error with the last lines when it does not come up */
-export async function startBenchServer(
-  folder: string,
-  { engine, isFresh = false }: BenchServerOptions = {},
-): Promise<BenchServer> {
+export async function startBenchServer(folder: string, options: BenchServerOptions = {}): Promise<BenchServer> {
   mkdirSync(folder, { recursive: true });
   const persist = path.join(folder, "state");
   migrate(persist);
-  const config = writeConfig(folder, engine);
+  const { isFresh = false } = options;
+  const config = writeConfig(folder, options);
   const port = await freePort();
   const wrangler = path.join(ROOT, "node_modules", "wrangler", "wrangler-dist", "cli.js");
   const where = [
