@@ -15,7 +15,10 @@ import { importsRoutes } from "./routes/imports.ts";
 import { itemsRoutes } from "./routes/items.ts";
 import { modelsRoutes } from "./routes/models.ts";
 import { recommendationsRoutes } from "./routes/recommendations.ts";
+import { retrainWebhookRoutes } from "./routes/retrain-webhook.ts";
+import { trainingJobsRoutes } from "./routes/training-jobs.ts";
 import { usersRoutes } from "./routes/users.ts";
+import { webhookEndpointsRoutes } from "./routes/webhook-endpoints.ts";
 import { homeData } from "./serving/home-data.ts";
 import type { Bindings } from "./http/context.ts";
 
@@ -24,6 +27,7 @@ export const app = new Hono<Bindings>();
 app.use(frame, secure, cors);
 app.use(methodNotAllowed({ app, onMethodNotAllowed: (c, methods) => methodNotAllowedResponse(c, methods) }));
 app.use(bodyBound);
+app.route("/v1", retrainWebhookRoutes); // before the keys: its signature says who calls
 app.use("/v1/*", authenticate, gate);
 for (const path of ["/", "/docs", "/openapi.json", "/readyz"]) app.use(path, gate);
 
@@ -34,6 +38,8 @@ for (const routes of [
   itemsRoutes,
   importsRoutes,
   modelsRoutes,
+  trainingJobsRoutes,
+  webhookEndpointsRoutes,
   appsRoutes,
 ])
   app.route("/v1", routes);

@@ -7,6 +7,7 @@ import { rehearseAtStart } from "./rehearsal/rehearse.ts";
 
 export { AppLog } from "./objects/app-log.ts";
 export { UserState } from "./objects/user-state.ts";
+export { TrainingWorkflow } from "./workflows/training.ts";
 
 void rehearseAtStart(env);
 

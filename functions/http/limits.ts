@@ -26,6 +26,7 @@ export const LIMITS = {
     about: "one user or installation, at each location; secret keys are exempt",
   },
   apiKeys: { value: 20, unit: "keys", about: "live API keys of an app" },
+  webhookEndpoints: { value: 20, unit: "endpoints", about: "webhook endpoints of an app" },
   userTokenSecrets: { value: 2, unit: "secrets", about: "live user token secrets of an app" },
 } as const satisfies Record<string, { value: number; unit: string; about: string }>;
 

@@ -16,6 +16,8 @@ export type Tag =
   | "Users"
   | "Items"
   | "Models"
+  | "Training"
+  | "Webhooks"
   | "Apps and keys"
   | "Operations"
   | (string & {});
@@ -110,6 +112,8 @@ const TAG_ORDER: readonly Tag[] = [
   "Users",
   "Items",
   "Models",
+  "Training",
+  "Webhooks",
   "Apps and keys",
   "Operations",
 ];

@@ -15,7 +15,8 @@ import { loadModel } from "../inference/load-model.ts";
 import { ArtefactError, checkedBytes, type ModelSource } from "../inference/model-source.ts";
 import { checkParity, Parity, type ParityReport } from "../inference/parity.ts";
 import { GraphError } from "../inference/runtime.ts";
-import { codeItemsOf } from "../jobs/code-items.ts";
+import { codeItemsOf } from "./code-items.ts";
+import { messageOf, wakeDelivery } from "./messages.ts";
 import { artefactSource } from "../store/artefacts.ts";
 import {
   findModel,
@@ -28,6 +29,7 @@ import {
   type RegisteredModel,
   registerModel,
   resolveRows,
+  servingModel,
   type StoredFile,
 } from "../store/models.ts";
 
@@ -161,6 +163,21 @@ async function checkServed(env: Env, model: RegisteredModel): Promise<ParityRepo
   }
 }
 
+/** What the gate wants to know of a model: whether its files, its graphs and its figures check out here. */
+export async function checkArtefact(
+  env: Env,
+  model: RegisteredModel,
+): Promise<{ readonly refusals: readonly string[]; readonly deviation: number | null }> {
+  try {
+    const { refusals, deviation } = await checkServed(env, model);
+    return { refusals: refusals.map(refusalText), deviation };
+  } catch (error) {
+    if (error instanceof ArtefactError) return { refusals: [refusalText(error.refusal)], deviation: null };
+    if (error instanceof GraphError) return { refusals: [`the graphs do not run: ${error.message}`], deviation: null };
+    throw error;
+  }
+}
+
 /**
  * Makes a registered model the one that serves: its graphs reproduce the trainer's figures in this runtime, and every newer
  * item has its codes. Until then, and when it is refused, the previous one keeps serving.
@@ -170,6 +187,7 @@ export async function promoteArtefact(
   app: number,
   id: string,
   now: number,
+  { jobId = null }: { readonly jobId?: string | null } = {},
 ): Promise<Outcome<{ readonly servingVersion: number; readonly parity: ParityReport; readonly coded: number }>> {
   const row = await findModel(env.DB, app, id);
   const model = row === undefined ? undefined : registered(app, row);
@@ -188,7 +206,12 @@ export async function promoteArtefact(
     await env.JOBS.send({ type: "code-items", app }).catch(() => undefined); // a wake-up; the caller's next try goes on as well
     return { kind: "pending", detail: `${coded} items newer than the model were coded, ${pending} still lack codes` };
   }
-  const servingVersion = await promoteModel(env.DB, app, model.model, now);
+  const previous = await servingModel(env, app);
+  const data = { modelVersion: model.modelVersion, previousVersion: previous?.modelVersion ?? null, jobId };
+  const about = jobId ?? `${id} after ${previous?.servingVersion ?? 0}`; // a promotion that is done twice is told once
+  const message = await messageOf({ type: "model.promoted", data }, about, now);
+  const servingVersion = await promoteModel(env.DB, app, model.model, now, message);
+  await wakeDelivery(env, app);
   if (servingVersion === undefined) throw new Error(`model ${model.model} of app ${app} left the registry`);
   return { kind: "done", servingVersion, parity, coded };
 }

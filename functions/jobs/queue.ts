@@ -9,11 +9,13 @@ import { findApp } from "../store/apps.ts";
 import { writeSnapshot } from "../store/snapshots.ts";
 import { codeItems } from "./code-items.ts";
 import { continueDeletion } from "./delete-app.ts";
+import { deliverDue } from "./deliver-webhooks.ts";
 
 export const JobMessage = z.discriminatedUnion("type", [
   z.object({ type: z.literal("code-items"), app: z.int().positive() }),
   z.object({ type: z.literal("snapshot"), app: z.int().positive() }),
   z.object({ type: z.literal("delete-app"), app: z.int().positive() }),
+  z.object({ type: z.literal("deliver-webhooks"), app: z.int().positive() }),
 ]);
 
 export type Job = z.infer<typeof JobMessage>;
@@ -21,6 +23,8 @@ export type Job = z.infer<typeof JobMessage>;
 /** Items coded for one message; what is left asks again by a message of its own. */
 const CODED_A_MESSAGE = 500;
 const LONGEST_DELAY_SECONDS = 300;
+/** The longest that a queue holds a message back (12 h). */
+const LONGEST_QUEUED_SECONDS = 43_200;
 
 export async function queue(batch: MessageBatch, env: Env, _ctx: ExecutionContext): Promise<void> {
   for (const message of batch.messages) {
@@ -55,6 +59,13 @@ async function runJob(env: Env, job: Job): Promise<void> {
     case "delete-app":
       await continueDeletion(env, job.app, systemClock(env).now());
       return;
+    case "deliver-webhooks": {
+      const now = systemClock(env).now();
+      const again = await deliverDue(env, job.app, now);
+      const delaySeconds = Math.min(Math.ceil(((again ?? now) - now) / 1000), LONGEST_QUEUED_SECONDS);
+      if (again !== null) await env.JOBS.send({ type: "deliver-webhooks", app: job.app }, { delaySeconds });
+      return;
+    }
     default:
       job satisfies never;
   }

@@ -1,4 +1,5 @@
 /** Cron: one entry an expression of wrangler.toml. A step that fails is logged and holds up none of the others. */
+import { DAY_MS } from "../domain/history/event-time.ts";
 import { mapLimited } from "../domain/map-limited.ts";
 import { systemClock } from "../http/clock.ts";
 import { describeError, log } from "../http/log.ts";
@@ -7,10 +8,14 @@ import { appsOfJobs, type JobApp } from "../store/job-apps.ts";
 import { sweepIdempotencyKeys } from "../store/idempotency.ts";
 import { SNAPSHOT_AFTER_ROWS } from "../store/items.ts";
 import { writeSnapshot } from "../store/snapshots.ts";
+import { sweepReceived } from "../store/training-jobs.ts";
 import { logStub } from "../store/subjects.ts";
+import { sweepMessages } from "../store/webhooks.ts";
 import { codeItems } from "./code-items.ts";
 import { resumeDeletion } from "./delete-app.ts";
+import { deliverDue } from "./deliver-webhooks.ts";
 import { resumeErasures } from "./erase-user.ts";
+import { tendJobs } from "./training.ts";
 
 /** The expressions of wrangler.toml; a test compares them. */
 export const CRONS = ["*/5 * * * *"] as const;
@@ -25,6 +30,9 @@ const CODED_A_TICK = 500;
 /** A deletion that nothing has worked on for this long has lost its wake-up. */
 const STANDING_MS = 120_000;
 const DELETIONS_A_TICK = 10;
+
+/** Ids of incoming webhooks are kept much longer than the five minutes in which a signature is good; GitHub's have no time. */
+const RECEIVED_MS = 30 * DAY_MS;
 
 const JOBS: Readonly<Record<Cron, (env: Env, now: number) => Promise<void>>> = { "*/5 * * * *": everyFiveMinutes };
 
@@ -42,6 +50,10 @@ export async function scheduled(controller: ScheduledController, env: Env, _ctx:
 async function everyFiveMinutes(env: Env, now: number): Promise<void> {
   await step("resume-erasures", () => resumeErasures(env, now));
   await step("sweep-idempotency-keys", () => sweepIdempotencyKeys(env, now));
+  await step("tend-training-jobs", () => tendJobs(env, now));
+  await step("deliver-webhooks", () => deliverDue(env, 0, now));
+  await step("sweep-webhooks", () => sweepMessages(env.DB, now - RECEIVED_MS));
+  await step("sweep-received-webhooks", () => sweepReceived(env.DB, now - RECEIVED_MS));
   let standing: number[] = [];
   await step("list-deletions", async () => {
     standing = await standingDeletions(env, now - STANDING_MS, DELETIONS_A_TICK);

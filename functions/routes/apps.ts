@@ -1,7 +1,7 @@
 /** Apps and their keys, for the operator; and tokens for users without an account, for clients. */
 import { Hono } from "hono";
 import * as z from "zod";
-import { base62, digest, hashKey, hex, mintAppId, mintKey } from "../domain/identity/keys.ts";
+import { base62, digest, hashKey, hex, mintId, mintKey } from "../domain/identity/keys.ts";
 import { seal, sealingKey } from "../domain/identity/sealed.ts";
 import { TOKEN_LIFETIME_SECONDS, signUserToken } from "../domain/identity/user-token.ts";
 import { SCOPES, forgetKey, requireKind } from "../http/auth.ts";
@@ -28,7 +28,13 @@ const Consistency = z.enum(["bounded", "strict"]).meta({
   description: "What requests of the app that say nothing else get: lists within two seconds of a write, or exact ones",
 });
 const NewApp = z
-  .strictObject({ name: z.string().trim().min(1).max(100), consistency: Consistency.default("bounded") })
+  .strictObject({
+    name: z.string().trim().min(1).max(100),
+    consistency: Consistency.default("bounded"),
+    development: z.boolean().default(false).meta({
+      description: "Webhooks may go to http addresses and to the developer's own network. Never for production",
+    }),
+  })
   .meta({ id: "NewApp" });
 const App = z
   .object({ id: z.string(), name: z.string(), createdAt: time, consistency: Consistency })
@@ -111,12 +117,12 @@ describe({
   example: { name: "Larder" },
 });
 appsRoutes.post("/apps", operator, idempotent, async (c) => {
-  const { name, consistency } = await parseBody(c, NewApp);
+  const { name, consistency, development } = await parseBody(c, NewApp);
   const now = c.get("clock").now();
-  const id = mintAppId(randomBytes);
+  const id = mintId("app", randomBytes);
   const [secret, publishable] = [mintKey("secret", randomBytes), mintKey("publishable", randomBytes)];
   const body = JSON.stringify({ app: { id, name }, keys: { secret: secret.key, publishable: publishable.key } });
-  const statements = [insertApp(c.env, { id, name, consistency, now })];
+  const statements = [insertApp(c.env, { id, name, consistency, development: development ? 1 : 0, now })];
   for (const [kind, minted] of [
     ["secret", secret],
     ["publishable", publishable],

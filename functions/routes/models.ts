@@ -1,18 +1,18 @@
 /** Models: files go in one by one, a manifest registers them, a promotion makes the model serve. */
 import { Hono } from "hono";
 import * as z from "zod";
-import { sha256Hex } from "../domain/artefact/digest.ts";
 import { ArtefactPath, Manifest, Sha256 } from "../domain/artefact/manifest.ts";
 import { requireKind } from "../http/auth.ts";
-import { parseBody, readBytes } from "../http/body.ts";
+import { parseBody } from "../http/body.ts";
 import { idempotent } from "../http/idempotency.ts";
 import { limit } from "../http/limits.ts";
 import { describe } from "../http/openapi.ts";
 import { ProblemError } from "../http/problem.ts";
 import { findApp } from "../store/apps.ts";
-import { putFile } from "../store/artefacts.ts";
+import { fileKey } from "../store/artefacts.ts";
 import { findModel, listModels, type ModelRow, saveFile } from "../store/models.ts";
-import { type Outcome, promoteArtefact, refusalErrors, registerArtefact } from "./model-registry.ts";
+import { type Outcome, promoteArtefact, refusalErrors, registerArtefact } from "../jobs/model-registry.ts";
+import { checked, storeUpload } from "./uploads.ts";
 import type { Context } from "hono";
 import type { Bindings } from "../http/context.ts";
 
@@ -103,40 +103,6 @@ async function modelOrNotFound(c: Context<Bindings>, id: string): Promise<ModelR
   return row;
 }
 
-function checked(schema: z.ZodString, value: string, pointer: string): string {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const detail = result.error.issues.map((issue) => issue.message).join("; ");
-  throw new ProblemError("invalid_request", `${pointer} is not valid`, {
-    errors: [{ pointer, code: "invalid_format", detail }],
-  });
-}
-
-/** Stores the body under its hash: streamed where the caller declared hash and length, otherwise read and hashed here. */
-async function storeBody(c: Context<Bindings>): Promise<{ bytes: number; sha256: string }> {
-  const { app } = c.get("credential");
-  const header = c.req.header("x-content-sha256");
-  const declared = header === undefined ? undefined : checked(Sha256, header.toLowerCase(), "x-content-sha256");
-  const stream = c.req.raw.body;
-  const isPlain = (c.req.header("content-encoding") ?? "identity") === "identity";
-  if (declared !== undefined && stream !== null && isPlain && c.req.header("content-length") !== undefined) {
-    const stored = await putFile(c.env, app, declared, stream);
-    if (stored === undefined) throw otherHash(declared);
-    return { bytes: stored.bytes, sha256: declared };
-  }
-  const content = await readBytes(c, limit("modelFileBytes"));
-  const sha256 = await sha256Hex(content);
-  if (declared !== undefined && declared !== sha256) throw otherHash(declared);
-  await putFile(c.env, app, sha256, content);
-  return { bytes: content.length, sha256 };
-}
-
-function otherHash(declared: string): ProblemError {
-  return new ProblemError("invalid_request", `The body's sha256 is not ${declared}; nothing was kept`, {
-    errors: [{ pointer: "x-content-sha256", code: "mismatch", detail: "differs from the sha256 of the body" }],
-  });
-}
-
 const AUTH = ["secret"] as const;
 
 describe({
@@ -215,7 +181,7 @@ export const modelsRoutes = new Hono<Bindings>()
     const taken = new ProblemError("conflict", `Model ${id} is registered: its files don't change any more`);
     const present = await findModel(c.env.DB, app, id);
     if (present !== undefined && present.status !== "uploading") throw taken;
-    const stored = await storeBody(c);
+    const stored = await storeUpload(c, (sha256) => fileKey(app, sha256));
     const isSaved = await saveFile(c.env.DB, app, { id, path, ...stored }, c.get("clock").now());
     if (!isSaved) throw taken;
     return c.json({ path, ...stored } satisfies z.output<typeof ModelFile>);

@@ -13,6 +13,7 @@ const NAMES = {
   cell: "cell",
   createdAt: "created_at",
   consistency: "consistency",
+  development: "development",
   logShards: "log_shards",
   epoch: "epoch",
   revision: "revision",
@@ -61,7 +62,11 @@ export async function findAppByName(env: Env, name: string): Promise<AppRow | un
 }
 
 /** The statement that makes an app, for a batch with its first keys. */
-export function insertApp(env: Env, app: Pick<AppRow, "id" | "name" | "consistency"> & { readonly now: number }) {
-  const sql = "INSERT INTO apps (id, name, created_at, consistency) VALUES (?1, ?2, CAST(?3 AS INTEGER), ?4)";
-  return env.DB.prepare(sql).bind(app.id, app.name, app.now, app.consistency);
+export function insertApp(
+  env: Env,
+  app: Pick<AppRow, "id" | "name" | "consistency" | "development"> & { readonly now: number },
+) {
+  const sql =
+    "INSERT INTO apps (id, name, created_at, consistency, development) VALUES (?1, ?2, CAST(?3 AS INTEGER), ?4, ?5)";
+  return env.DB.prepare(sql).bind(app.id, app.name, app.now, app.consistency, app.development);
 }

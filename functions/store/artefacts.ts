@@ -118,15 +118,29 @@ export function artefactSource(
   };
 }
 
+/** Where the files of a training job lie until it ends. */
+export function jobFileKey(app: number, job: string, sha256: string): string {
+  return `${jobPrefix(app, job)}${sha256}`;
+}
+
+export function jobPrefix(app: number, job: string): string {
+  return `app/${app}/jobs/${job}/`;
+}
+
+/** The content of an object of MODELS. */
+export async function getObject(env: Env, key: string): Promise<ReadableStream | undefined> {
+  return (await env.MODELS.get(key))?.body;
+}
+
 /** Puts a file whose sha256 the caller has declared; the store checks it. Undefined: the content has another one. */
 export async function putFile(
   env: Env,
-  app: number,
+  key: string,
   sha256: string,
   content: ReadableStream | Uint8Array,
 ): Promise<{ readonly bytes: number } | undefined> {
   try {
-    const { size } = await env.MODELS.put(fileKey(app, sha256), content, { sha256 });
+    const { size } = await env.MODELS.put(key, content, { sha256 });
     return { bytes: size };
   } catch (error) {
     if (isChecksumMismatch(error)) return undefined;

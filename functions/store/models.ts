@@ -5,6 +5,7 @@ import type { Manifest } from "../domain/artefact/manifest.ts";
 import type { AppRow } from "./apps.ts";
 import { APP_OF_KEY, selectApp, selectAppOfKey } from "./apps.ts";
 import { type ApiKeyRow, keyOf, selectApiKey, type StoredKey } from "./keys.ts";
+import { type NewMessage, messageStatements } from "./webhooks.ts";
 import { putRows, type Reader, readRows as readRowTable, artefactSource, epochOfRows } from "./artefacts.ts";
 import { readItemIds } from "../domain/artefact/checks.ts";
 import { type Database, resolveIds } from "./items.ts";
@@ -224,13 +225,21 @@ export async function resolveRows(env: Env, app: number, ids: readonly string[])
 
 /**
  * Swings the app's pointer to a registered model in one transaction; the one that served is retired and can be promoted again.
+ * `message` tells of it.
  * @returns the new serving version, undefined when the model is not registered.
  */
-export async function promoteModel(db: Database, app: number, model: number, now: number): Promise<number | undefined> {
+export async function promoteModel(
+  db: Database,
+  app: number,
+  model: number,
+  now: number,
+  message?: NewMessage,
+): Promise<number | undefined> {
   const [, , swung] = await db.batch<{ servingVersion: number }>([
     db.prepare(RETIRE).bind(app, model),
     db.prepare(SERVE).bind(app, model, now),
     db.prepare(SWING).bind(app, model),
+    ...(message === undefined ? [] : messageStatements(db, app, message, now)),
   ]);
   return swung!.results[0]?.servingVersion;
 }

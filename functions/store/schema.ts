@@ -16,6 +16,7 @@ export const apps = sqliteTable(
     consistency: text("consistency", { enum: ["bounded", "strict"] })
       .notNull()
       .default("bounded"),
+    development: integer("development").notNull().default(0), // webhooks may go to http and to the developer's own network
     logShards: integer("log_shards").notNull().default(1), // fixed when the app is made
     epoch: integer("epoch").notNull().default(1), // of item numbers; grows when D1 was restored to an earlier minute
     revision: integer("revision").notNull().default(0), // of the catalogue: + 1 a write
@@ -200,6 +201,170 @@ export const segmentSubjects = sqliteTable(
   "segment_subjects",
   { app: integer("app").notNull(), subject: text("subject").notNull(), key: text("key").notNull() },
   (table) => [primaryKey({ columns: [table.app, table.subject, table.key] })],
+);
+
+/**
+ * A wish for a new model and what becomes of it. A trainer elsewhere leases the job; what it reports is kept here, so that the next
+ * one can go on. Its Workflow instance has the same id; this row is what people ask for, and what decides.
+ */
+export const trainingJobs = sqliteTable(
+  "training_jobs",
+  {
+    app: integer("app").notNull(),
+    id: text("id").notNull(), // job_...
+    status: text("status", {
+      enum: [
+        "queued",
+        "claimed",
+        "running",
+        "evaluating",
+        "gated",
+        "canary",
+        "promoted",
+        "rejected",
+        "failed",
+        "cancelled",
+      ],
+    }).notNull(),
+    requests: text("requests").notNull(), // JSON: who asked, why and when, the first ones
+    requestCount: integer("request_count").notNull().default(1),
+    attempts: integer("attempts").notNull().default(0), // leases taken
+    trainer: text("trainer"), // name that the leaseholder gave itself
+    leaseHash: text("lease_hash"), // sha256 of the lease's token, hex
+    leaseUntil: integer("lease_until"),
+    progress: text("progress"), // JSON: stage, step, loss as last reported
+    checkpoint: text("checkpoint"), // JSON: stage, step and files, for whoever goes on
+    modelId: text("model_id"), // models.id of what was trained
+    report: text("report"), // JSON: what the trainer says of its model
+    decision: text("decision"), // JSON: what the gate found
+    failure: text("failure"),
+    cancelRequestedAt: integer("cancel_requested_at"),
+    createdAt: integer("created_at").notNull(),
+    updatedAt: integer("updated_at").notNull(),
+    finishedAt: integer("finished_at"),
+  },
+  (table) => [
+    primaryKey({ columns: [table.app, table.id] }),
+    uniqueIndex("training_jobs_queued")
+      .on(table.app)
+      .where(sql`${table.status} = 'queued'`), // one waits at a time: further wishes are merged into it
+    index("training_jobs_by_time").on(table.app, table.createdAt, table.id),
+    index("training_jobs_open")
+      .on(table.updatedAt)
+      .where(sql`${table.finishedAt} IS NULL`),
+  ],
+);
+
+/** Every state that a job has been in. */
+export const trainingJobChanges = sqliteTable(
+  "training_job_changes",
+  {
+    app: integer("app").notNull(),
+    job: text("job").notNull(),
+    number: integer("number").notNull(), // 1, 2, ..
+    status: text("status").notNull(),
+    at: integer("at").notNull(),
+    note: text("note"),
+  },
+  (table) => [primaryKey({ columns: [table.app, table.job, table.number] })],
+);
+
+/** Secrets that verify incoming webhooks or sign outgoing ones, encrypted as token secrets are; two live at once for an owner. */
+export const webhookSecrets = sqliteTable(
+  "webhook_secrets",
+  {
+    app: integer("app").notNull(),
+    owner: text("owner").notNull(), // standard or github: incoming, by scheme; otherwise the id of an endpoint
+    id: text("id").notNull(),
+    ciphertext: text("ciphertext").notNull(), // base64url of iv | ciphertext
+    createdAt: integer("created_at").notNull(),
+    revokedAt: integer("revoked_at"),
+  },
+  (table) => [primaryKey({ columns: [table.app, table.owner, table.id] })],
+);
+
+/** Ids of webhooks that came in, so that none is taken twice. Kept longer than a signature can be good. */
+export const receivedWebhooks = sqliteTable(
+  "received_webhooks",
+  {
+    app: integer("app").notNull(),
+    scheme: text("scheme", { enum: ["standard", "github"] }).notNull(),
+    id: text("id").notNull(),
+    job: text("job").notNull(), // what it was answered with
+    receivedAt: integer("received_at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.app, table.scheme, table.id] }),
+    index("received_webhooks_by_age").on(table.receivedAt),
+  ],
+);
+
+/** Where an app wants to hear of what happens. */
+export const webhookEndpoints = sqliteTable(
+  "webhook_endpoints",
+  {
+    app: integer("app").notNull(),
+    id: text("id").notNull(), // we_...
+    url: text("url").notNull(),
+    types: text("types").notNull(), // JSON; [] = all
+    status: text("status", { enum: ["enabled", "disabled"] }).notNull(),
+    disabledReason: text("disabled_reason"),
+    createdAt: integer("created_at").notNull(),
+    updatedAt: integer("updated_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.app, table.id] })],
+);
+
+/** Something that happened, written in the batch of what made it happen. */
+export const webhookMessages = sqliteTable(
+  "webhook_messages",
+  {
+    app: integer("app").notNull(),
+    id: text("id").notNull(), // msg_..., the webhook-id of every attempt
+    type: text("type").notNull(),
+    payload: text("payload").notNull(), // the body that is signed and sent
+    createdAt: integer("created_at").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.app, table.id] }), index("webhook_messages_by_age").on(table.createdAt)],
+);
+
+/** A message on its way to an endpoint. */
+export const webhookDeliveries = sqliteTable(
+  "webhook_deliveries",
+  {
+    app: integer("app").notNull(),
+    message: text("message").notNull(),
+    endpoint: text("endpoint").notNull(),
+    status: text("status", { enum: ["pending", "delivered", "dead", "cancelled"] }).notNull(),
+    attempts: integer("attempts").notNull().default(0),
+    dueAt: integer("due_at"), // when to try next; null once it is over
+    leaseUntil: integer("lease_until"), // an attempt is under way until then
+    updatedAt: integer("updated_at").notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.app, table.message, table.endpoint] }),
+    index("webhook_deliveries_due")
+      .on(table.dueAt)
+      .where(sql`${table.status} = 'pending'`),
+    index("webhook_deliveries_by_endpoint").on(table.app, table.endpoint, table.updatedAt),
+  ],
+);
+
+/** The delivery log: one row an attempt. */
+export const webhookAttempts = sqliteTable(
+  "webhook_attempts",
+  {
+    app: integer("app").notNull(),
+    message: text("message").notNull(),
+    endpoint: text("endpoint").notNull(),
+    attempt: integer("attempt").notNull(), // 1, 2, ..
+    at: integer("at").notNull(),
+    outcome: text("outcome").notNull(), // delivered, retry, dead, disabled
+    status: integer("status"), // of HTTP; null where none came
+    error: text("error"),
+    durationMs: integer("duration_ms").notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.app, table.message, table.endpoint, table.attempt] })],
 );
 
 /** Lets an import resume, and refuses a finished file. */

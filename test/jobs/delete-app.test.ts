@@ -10,7 +10,9 @@ import { queue } from "../../functions/jobs/queue.ts";
 import { runCron } from "../../functions/jobs/scheduled.ts";
 import { APP_TABLES, appPrefixes, markDeleted } from "../../functions/store/app-deletions.ts";
 import { findApp } from "../../functions/store/apps.ts";
-import { putFile, putRows } from "../../functions/store/artefacts.ts";
+import { fileKey, putFile, putRows } from "../../functions/store/artefacts.ts";
+import { requestJob } from "../../functions/store/training-jobs.ts";
+import { insertEndpoint, insertSecret, settleAttempt, takeDue } from "../../functions/store/webhooks.ts";
 import { openErasure } from "../../functions/store/erasures.ts";
 import { putItems } from "../../functions/store/items.ts";
 import { insertApiKey, insertTokenSecret } from "../../functions/store/keys.ts";
@@ -50,7 +52,7 @@ async function seed(options: { number?: number; users?: number } = {}): Promise<
 
   const file = new TextEncoder().encode(`file of ${app}`);
   const sha256 = await sha256Hex(file);
-  await putFile(env, app, sha256, file);
+  await putFile(env, fileKey(app, sha256), sha256, file);
   await saveFile(env.DB, app, { id: "m", path: "model.onnx", bytes: file.length, sha256 }, NOW);
   await putRows(env, { app, modelVersion: "m_1", epoch: 1, rows: Uint32Array.of(1, 2) });
   const coded = {
@@ -62,6 +64,8 @@ async function seed(options: { number?: number; users?: number } = {}): Promise<
   await saveItemCodes(env.DB, app, 1, [coded], { revision: 1, number: put!.number });
   await saveImport(env.DB, app, { file: "f", kind: "items", nextRow: 2, rejected: 0, finished: true }, NOW);
 
+  await seedTraining(app);
+
   const objects: string[] = [];
   for (let user = 0; user < (options.users ?? 2); user += 1) objects.push(await activeUser(app));
   await logStub(env, app, 0).seal(NOW, { force: true });
@@ -72,6 +76,22 @@ async function seed(options: { number?: number; users?: number } = {}): Promise<
   await eraseUser(env, app, gone.userId, { now: NOW, later: (promise) => work.push(promise) });
   await Promise.all(work);
   return { app, id, objects: [...objects, gone.object] };
+}
+
+/** A job that a webhook asked for, and an endpoint that heard of it. */
+async function seedTraining(app: number): Promise<void> {
+  const sealed = { id: "ws_1", ciphertext: "c", createdAt: NOW };
+  await env.DB.batch([
+    insertEndpoint(env.DB, app, { id: "we_1", url: "https://example.com/", types: [] }, NOW, 20),
+    insertSecret(env.DB, app, "we_1", sealed, 2),
+  ]);
+  const request = { source: "webhook", reason: "a test", at: NOW } as const;
+  const webhook = { scheme: "standard", id: "msg_in" } as const;
+  const announcement = { id: "msg_out", type: "training.requested", payload: "{}" };
+  await requestJob(env.DB, app, { id: `job_${app}`, request, webhook, announcement }, NOW);
+  const [due] = await takeDue(env.DB, app, NOW, 1);
+  const over = { status: 200, error: null, durationMs: 1, dueAt: null };
+  await settleAttempt(env.DB, due!, { at: NOW, outcome: "delivered", ...over });
 }
 
 /** A user whose event has reached the log; gives the object's name. */

@@ -6,7 +6,13 @@
 /** Fresh random bytes; handed in so that rules own no source of randomness. */
 export type RandomBytes = (count: number) => Uint8Array<ArrayBuffer>;
 
-export const KEY_PREFIXES = { secret: "sk", publishable: "pk", operator: "op", userTokenSecret: "ts" } as const;
+export const KEY_PREFIXES = {
+  secret: "sk",
+  publishable: "pk",
+  operator: "op",
+  userTokenSecret: "ts",
+  lease: "jl",
+} as const;
 export type MintableKind = keyof typeof KEY_PREFIXES;
 
 const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -31,9 +37,9 @@ export function mintKey(kind: MintableKind, random: RandomBytes): { id: string; 
   return { id, key: `ew_${KEY_PREFIXES[kind]}_${id}_${base62(random(32))}` };
 }
 
-/** `app_` and 64 random bits. */
-export function mintAppId(random: RandomBytes): string {
-  return `app_${base62(random(8))}`;
+/** `app_`, `job_`, .. and 64 random bits. */
+export function mintId(kind: "app" | "job" | "we" | "ws", random: RandomBytes): string {
+  return `${kind}_${base62(random(8))}`;
 }
 
 /** Kind and id of a tenant's key, or undefined where the text is no such key. The operator's key is compared whole instead. */

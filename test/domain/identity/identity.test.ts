@@ -2,7 +2,7 @@
 import { createHmac } from "node:crypto";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { base62, hashKey, mintAppId, mintKey, parseKey } from "../../../functions/domain/identity/keys.ts";
+import { base62, hashKey, mintId, mintKey, parseKey } from "../../../functions/domain/identity/keys.ts";
 import { base64url, fromBase64url, seal, sealingKey, unseal } from "../../../functions/domain/identity/sealed.ts";
 import { judgeClaims, signUserToken } from "../../../functions/domain/identity/user-token.ts";
 import { uuidv7 } from "../../../functions/domain/identity/uuid.ts";
@@ -19,7 +19,7 @@ describe("keys", () => {
       expect(parseKey(`${key}x`)).toBeUndefined();
       expect(parseKey(key.slice(1))).toBeUndefined();
     }
-    expect(mintAppId(random)).toMatch(/^app_[0-9A-Za-z]{11}$/);
+    expect(mintId("app", random)).toMatch(/^app_[0-9A-Za-z]{11}$/);
     expect(mintKey("userTokenSecret", random).key).toMatch(/^ew_ts_/);
   });
 

@@ -1,0 +1,191 @@
+/**
+ * What happens to training jobs beside the trainer: asking for one, judging what came back, promoting it. Each function looks at the
+ * job's row and does one thing that may be done twice, so that a workflow, a cron tick and a route can all call it.
+ */
+import { mintId } from "../domain/identity/keys.ts";
+import { type JobRequest, LEASED, nextStep } from "../domain/jobs/job.ts";
+import { judge } from "../domain/jobs/gate.ts";
+import { randomBytes } from "../http/random.ts";
+import { describeError, log } from "../http/log.ts";
+import { deletePage } from "../store/app-deletions.ts";
+import { jobPrefix } from "../store/artefacts.ts";
+import { findModel, registered } from "../store/models.ts";
+import {
+  findJob,
+  moveJob,
+  openJobs,
+  type ReceivedWebhook,
+  requestJob,
+  requeueJob,
+  type TrainingJob,
+} from "../store/training-jobs.ts";
+import { messageOf, wakeDelivery } from "./messages.ts";
+import { checkArtefact, promoteArtefact } from "./model-registry.ts";
+import type { NewMessage } from "../store/webhooks.ts";
+
+/** A promotion that codes newer items first, or a check that failed on the way, is tried again after this. */
+const AGAIN_MS = 5_000;
+const OPEN_JOBS_A_TICK = 50;
+/** A job that nothing has touched for this long is looked at by the cron. */
+const STANDING_MS = 60_000;
+
+function announcement(jobId: string, attempts: number, request: JobRequest, now: number): Promise<NewMessage> {
+  const { source, reason } = request;
+  return messageOf({ type: "training.requested", data: { jobId, source, reason } }, `${jobId} ${attempts}`, now);
+}
+
+async function ended(
+  env: Env,
+  app: number,
+  job: TrainingJob,
+  status: "promoted" | "rejected" | "failed" | "cancelled",
+  now: number,
+): Promise<NewMessage> {
+  const model = job.modelId === null ? undefined : await findModel(env.DB, app, job.modelId);
+  const data = { jobId: job.id, status, modelVersion: model?.modelVersion ?? null };
+  return messageOf({ type: "job.completed", data }, job.id, now);
+}
+
+/** Asks for a model and starts the job's workflow. Wishes that come while a job waits are merged into it. */
+export async function requestTraining(
+  env: Env,
+  app: number,
+  wish: { readonly request: JobRequest; readonly webhook: ReceivedWebhook | null },
+  now: number,
+): Promise<{ readonly job: TrainingJob; readonly outcome: "created" | "merged" | "duplicate" }> {
+  const id = mintId("job", randomBytes);
+  const message = await announcement(id, 0, wish.request, now);
+  const result = await requestJob(env.DB, app, { id, ...wish, announcement: message }, now);
+  if (result.outcome === "created") await startWorkflow(env, app, id);
+  return result;
+}
+
+/** Starts a new job's workflow; the cron makes good what is lost. */
+async function startWorkflow(env: Env, app: number, id: string): Promise<void> {
+  try {
+    await env.TRAINING.create({ id, params: { app, id } });
+  } catch (error) {
+    log("warn", "workflow_not_started", { app, error: describeError(error) });
+  }
+}
+
+/** Tells a job's workflow that something changed, starting it where it is not there. */
+export async function wakeWorkflow(env: Env, app: number, id: string): Promise<void> {
+  try {
+    await (await env.TRAINING.get(id)).sendEvent({ type: "changed", payload: {} });
+  } catch {
+    await startWorkflow(env, app, id);
+  }
+}
+
+/** What a job waits for: nothing any more, a time, or news. */
+export type Waiting = { readonly isFinished: true } | { readonly isFinished: false; readonly untilMs: number | null };
+
+/** Does what is next for a job, one thing after the other until it has to wait. */
+export async function advance(env: Env, app: number, id: string, now: number): Promise<Waiting> {
+  const waiting = await doNext(env, app, id, now);
+  await wakeDelivery(env, app);
+  return waiting;
+}
+
+async function doNext(env: Env, app: number, id: string, now: number): Promise<Waiting> {
+  for (;;) {
+    const job = await findJob(env.DB, app, id);
+    if (job === undefined) return { isFinished: true }; // its app is gone
+    const next = nextStep(job, now);
+    switch (next.kind) {
+      case "finished":
+        await deletePage(env.MODELS, jobPrefix(app, id));
+        return { isFinished: true };
+      case "cancel": {
+        const message = await ended(env, app, job, "cancelled", now);
+        await moveJob(env.DB, app, id, { from: [job.status], to: "cancelled", message }, now);
+        break;
+      }
+      case "wait":
+        return { isFinished: false, untilMs: next.untilMs };
+      case "requeue": {
+        const request = { source: "schedule", reason: "the trainer fell silent", at: now } as const;
+        const message = await announcement(id, job.attempts, request, now);
+        await requeueJob(env.DB, app, id, message, now);
+        break;
+      }
+      case "fail": {
+        const message = await ended(env, app, job, "failed", now);
+        await moveJob(env.DB, app, id, { from: LEASED, to: "failed", failure: next.reason, message }, now);
+        break;
+      }
+      case "evaluate":
+        await evaluate(env, app, job, now);
+        break;
+      case "promote":
+        if (!(await promote(env, app, job, now))) return { isFinished: false, untilMs: now + AGAIN_MS };
+        break;
+      default:
+        next satisfies never;
+    }
+  }
+}
+
+/** What a trainer says that gives up: the job ends, cancelled where that was asked for. Undefined: the lease is another's. */
+export async function endJob(
+  env: Env,
+  app: number,
+  lease: { readonly id: string; readonly hash: string },
+  failure: string,
+  now: number,
+): Promise<TrainingJob | undefined> {
+  const job = await findJob(env.DB, app, lease.id);
+  if (job === undefined) return undefined;
+  const to = job.cancelRequestedAt === null ? "failed" : "cancelled";
+  const message = await ended(env, app, job, to, now);
+  const moved = await moveJob(env.DB, app, lease.id, { from: LEASED, to, lease: lease.hash, failure, message }, now);
+  if (moved !== undefined) await wakeWorkflow(env, app, lease.id);
+  return moved;
+}
+
+/** Holds the model to the gate. */
+async function evaluate(env: Env, app: number, job: TrainingJob, now: number): Promise<void> {
+  const row = job.modelId === null ? undefined : await findModel(env.DB, app, job.modelId);
+  const model = row === undefined ? undefined : registered(app, row);
+  const checked =
+    model === undefined
+      ? { refusals: [`model ${job.modelId} is not registered`], deviation: null }
+      : await checkArtefact(env, model);
+  const decision = judge({ refusals: checked.refusals, deviation: checked.deviation, report: job.report ?? {} });
+  if (decision.isPassed) {
+    await moveJob(env.DB, app, job.id, { from: ["evaluating"], to: "gated", decision: { ...decision } }, now);
+    return;
+  }
+  const note = decision.checks.find((check) => !check.isPassed)?.detail ?? null;
+  const message = await ended(env, app, job, "rejected", now);
+  const move = { from: ["evaluating"], to: "rejected", decision: { ...decision }, note, message } as const;
+  await moveJob(env.DB, app, job.id, move, now);
+}
+
+/** False: not yet. */
+async function promote(env: Env, app: number, job: TrainingJob, now: number): Promise<boolean> {
+  const outcome = await promoteArtefact(env, app, job.modelId!, now, { jobId: job.id });
+  if (outcome.kind === "pending") return false;
+  const message = await ended(env, app, job, outcome.kind === "done" ? "promoted" : "rejected", now);
+  if (outcome.kind === "done") {
+    await moveJob(env.DB, app, job.id, { from: ["gated"], to: "promoted", message }, now);
+    return true;
+  }
+  const failure = outcome.kind === "conflict" ? outcome.detail : outcome.refusals.map(({ what }) => what).join(", ");
+  await moveJob(env.DB, app, job.id, { from: ["gated"], to: "rejected", failure, message }, now);
+  return true;
+}
+
+/** For the cron: jobs whose workflow may have lost its timer go on all the same. */
+export async function tendJobs(env: Env, now: number): Promise<void> {
+  for (const { app, id } of await openJobs(env.DB, now - STANDING_MS, OPEN_JOBS_A_TICK)) {
+    try {
+      const waiting = await advance(env, app, id, now);
+      await wakeWorkflow(env, app, id);
+      if (waiting.isFinished) log("info", "job_finished_by_cron", { app, job: id });
+    } catch (error) {
+      log("error", "job_failed", { app, job: "training", error: describeError(error) });
+    }
+  }
+}
