@@ -6,7 +6,7 @@ import { openView, type OpenView } from "../../functions/serving/app-view.ts";
 import type { CatalogueColumns } from "../../functions/domain/catalogue/columns.ts";
 import type { AppModel } from "../../functions/serving/served-model.ts";
 
-export { AppLog, UserState } from "../../functions/index.ts";
+export { AppLog, TrainingWorkflow, UserState } from "../../functions/index.ts";
 
 /** What a default request asks the generator for: 20 items and spares for the last gate. */
 const CANDIDATES = 28;

@@ -1,5 +1,5 @@
 /**
- * A list by a tiny model while an isolate's code is evaluated, which Workers do during the TLS handshake. What a first request would
+ * Lists by a tiny model while an isolate's code is evaluated, which Workers do during the TLS handshake. What a first request would
  * wait for has then happened: functions and kernels are compiled and have seen their types, and the collector has moved what start-up
  * left behind. Nothing is read or written, nothing is kept. REHEARSAL = "off" switches it off.
  *
@@ -23,6 +23,9 @@ import vectors from "./vectors.bin";
 import type { HistoryEvent } from "../domain/history/events.ts";
 import type { HydratedItem } from "../store/items.ts";
 
+/** After one list everything is compiled somehow, after five the loops over vectors are compiled well. */
+const LISTS = 5;
+
 const FILES: Readonly<Record<string, ArrayBuffer>> = {
   "codes.bin": codes,
   "encoder.onnx": encoder,
@@ -35,7 +38,7 @@ const FILES: Readonly<Record<string, ArrayBuffer>> = {
 export async function rehearseAtStart(env: Pick<Env, "REHEARSAL">): Promise<void> {
   if (env.REHEARSAL === "off") return;
   try {
-    await rehearse(); // three or eight of them gain nothing more
+    for (let turn = 0; turn < LISTS; turn += 1) await rehearse();
   } catch (error) {
     log("warn", "rehearsal_failed", { error: describeError(error) });
   }
