@@ -103,4 +103,5 @@ CREATE TABLE `webhook_secrets` (
 	PRIMARY KEY(`app`, `owner`, `id`)
 );
 --> statement-breakpoint
-ALTER TABLE `apps` ADD `development` integer DEFAULT 0 NOT NULL;
+ALTER TABLE `apps` ADD `development` integer DEFAULT 0 NOT NULL;--> statement-breakpoint
+ALTER TABLE `models` ADD `withdrawn_at` integer;

@@ -19,6 +19,7 @@ import { codeItemsOf } from "./code-items.ts";
 import { messageOf, wakeDelivery } from "./messages.ts";
 import { artefactSource } from "../store/artefacts.ts";
 import {
+  earlierModel,
   findModel,
   listFiles,
   liveRows,
@@ -31,6 +32,7 @@ import {
   resolveRows,
   servingModel,
   type StoredFile,
+  withdrawModel,
 } from "../store/models.ts";
 
 export type Outcome<T> =
@@ -214,6 +216,38 @@ export async function promoteArtefact(
   await wakeDelivery(env, app);
   if (servingVersion === undefined) throw new Error(`model ${model.model} of app ${app} left the registry`);
   return { kind: "done", servingVersion, parity, coded };
+}
+
+/**
+ * Takes a serving model back: the one that served before it serves again, at once and without further checks, since it did before.
+ * Items that are newer than it get their codes behind it. Asked for again, it is what it is.
+ */
+export async function rollBack(
+  env: Env,
+  app: number,
+  id: string,
+  reason: string,
+  now: number,
+): Promise<Outcome<{ readonly model: ModelRow; readonly servingVersion: number }>> {
+  const withdrawn = await findModel(env.DB, app, id);
+  if (withdrawn?.modelVersion == null) return conflict(`Model ${id} is not registered`);
+  const earlier = await earlierModel(env.DB, app, withdrawn.model);
+  const data = { modelVersion: earlier?.modelVersion ?? null, withdrawnVersion: withdrawn.modelVersion, reason };
+  const message = await messageOf({ type: "model.rolledBack", data }, `${id} ${withdrawn.promotedAt}`, now);
+  const servingVersion = await withdrawModel(env.DB, app, withdrawn.model, now, message);
+  if (servingVersion === undefined) {
+    const serving = await servingModel(env, app);
+    if (withdrawn.withdrawnAt !== null && serving !== undefined) {
+      const model = (await findModel(env.DB, app, serving.id))!;
+      return { kind: "done", model, servingVersion: serving.servingVersion };
+    }
+    if (serving?.model !== withdrawn.model) return conflict(`Model ${id} does not serve: it is ${withdrawn.status}`);
+    return conflict(`Nothing served before model ${id}: there is no model to go back to`);
+  }
+  await env.JOBS.send({ type: "code-items", app }).catch(() => undefined);
+  await wakeDelivery(env, app);
+  const serving = await servingModel(env, app);
+  return { kind: "done", model: (await findModel(env.DB, app, serving!.id))!, servingVersion };
 }
 
 /** Refusals as the errors of a problem document. */

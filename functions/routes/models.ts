@@ -11,7 +11,7 @@ import { ProblemError } from "../http/problem.ts";
 import { findApp } from "../store/apps.ts";
 import { fileKey } from "../store/artefacts.ts";
 import { findModel, listModels, type ModelRow, saveFile } from "../store/models.ts";
-import { type Outcome, promoteArtefact, refusalErrors, registerArtefact } from "../jobs/model-registry.ts";
+import { type Outcome, promoteArtefact, refusalErrors, registerArtefact, rollBack } from "../jobs/model-registry.ts";
 import { checked, storeUpload } from "./uploads.ts";
 import type { Context } from "hono";
 import type { Bindings } from "../http/context.ts";
@@ -33,6 +33,7 @@ const Model = z
     createdAt: Time,
     registeredAt: Time.nullable(),
     promotedAt: Time.nullable(),
+    withdrawnAt: Time.nullable().meta({ description: "When it was rolled back" }),
     rows: z.int().nullable().meta({ description: "Items of the artefact" }),
     liveRows: z.int().nullable().meta({ description: "Of these, items of the app when the model was registered" }),
   })
@@ -60,6 +61,13 @@ const Promotion = z
   })
   .meta({ id: "Promotion" });
 
+const Withdrawal = z
+  .strictObject({ reason: z.string().min(1).max(500).default("rolled back by hand") })
+  .meta({ id: "Withdrawal" });
+const RolledBack = z
+  .object({ model: Model.meta({ description: "What serves now" }), servingVersion: z.int() })
+  .meta({ id: "RolledBack" });
+
 const rfc3339 = (ms: number) => new Date(ms).toISOString();
 const rfc3339OrNull = (ms: number | null) => (ms === null ? null : rfc3339(ms));
 
@@ -71,6 +79,7 @@ function modelOf(row: ModelRow): z.output<typeof Model> {
     createdAt: rfc3339(row.createdAt),
     registeredAt: rfc3339OrNull(row.registeredAt),
     promotedAt: rfc3339OrNull(row.promotedAt),
+    withdrawnAt: rfc3339OrNull(row.withdrawnAt),
     rows: row.manifest?.items.count ?? null,
     liveRows: row.liveRows,
   };
@@ -173,6 +182,24 @@ describe({
   errors: ["not_found", "conflict", "model_refused"],
 });
 
+describe({
+  method: "post",
+  path: "/v1/models/{id}/rollback",
+  tag: "Models",
+  summary: "Take a serving model back",
+  description:
+    "What served before it serves again at once. Sending it again changes nothing; a model that was taken back can be " +
+    "promoted again.",
+  auth: AUTH,
+  scope: "models",
+  idempotent: true,
+  params: { id: "The model that is taken back" },
+  request: Withdrawal,
+  response: RolledBack,
+  errors: ["not_found", "conflict"],
+  example: { reason: "fewer saves since yesterday" },
+});
+
 export const modelsRoutes = new Hono<Bindings>()
   .put("/models/:id/files/:path{.+}", requireKind(...AUTH), async (c) => {
     const id = checked(ModelId, c.req.param("id"), "{id}");
@@ -212,4 +239,11 @@ export const modelsRoutes = new Hono<Bindings>()
       codedItems: done.coded,
     };
     return c.json(body satisfies z.output<typeof Promotion>);
+  })
+  .post("/models/:id/rollback", requireKind(...AUTH), idempotent, async (c) => {
+    const { reason } = await parseBody(c, Withdrawal);
+    const { id } = await modelOrNotFound(c, c.req.param("id"));
+    const { app } = c.get("credential");
+    const { model, servingVersion } = settled(await rollBack(c.env, app, id, reason, c.get("clock").now()));
+    return c.json({ model: modelOf(model), servingVersion } satisfies z.output<typeof RolledBack>);
   });

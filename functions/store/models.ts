@@ -24,6 +24,7 @@ export interface ModelRow {
   readonly createdAt: number;
   readonly registeredAt: number | null;
   readonly promotedAt: number | null;
+  readonly withdrawnAt: number | null;
 }
 
 /** A model whose files were verified and whose ids were resolved. */
@@ -50,7 +51,7 @@ export interface StoredFile {
 
 const COLUMNS = `models.model, models.id, models.model_version AS modelVersion, models.manifest, models.status,
   models.rows_key AS rowsKey, models.live_rows AS liveRows, models.created_at AS createdAt,
-  models.registered_at AS registeredAt, models.promoted_at AS promotedAt`;
+  models.registered_at AS registeredAt, models.promoted_at AS promotedAt, models.withdrawn_at AS withdrawnAt`;
 
 /** Uses models_by_id. */
 const FIND = `SELECT ${COLUMNS} FROM models WHERE app = ?1 AND id = ?2`;
@@ -89,10 +90,22 @@ const REGISTER = `UPDATE models SET status = 'registered', model_version = ?3, m
 /** Only when there is one to follow. */
 const RETIRE = `UPDATE models SET status = 'retired' WHERE app = ?1 AND status = 'serving' AND model <> ?2
   AND EXISTS (SELECT 1 FROM models AS next WHERE next.app = ?1 AND next.model = ?2 AND next.status <> 'uploading')`;
-const SERVE = `UPDATE models SET status = 'serving', promoted_at = CAST(?3 AS INTEGER)
+const SERVE = `UPDATE models SET status = 'serving', promoted_at = CAST(?3 AS INTEGER), withdrawn_at = NULL
   WHERE app = ?1 AND model = ?2 AND status <> 'uploading'`;
 const SWING = `UPDATE apps SET serving_model = CAST(?2 AS INTEGER), serving_version = serving_version + 1
   WHERE app = ?1 AND EXISTS (SELECT 1 FROM models WHERE app = ?1 AND model = ?2 AND status = 'serving')
+  RETURNING serving_version AS servingVersion`;
+
+/** The model that served before, of those that were not withdrawn. */
+const EARLIER = `SELECT model FROM models WHERE app = ?1 AND status = 'retired' AND withdrawn_at IS NULL AND model <> ?2
+  ORDER BY promoted_at DESC, model DESC LIMIT 1`;
+const WITHDRAW = `UPDATE models SET status = 'retired', withdrawn_at = ?3
+  WHERE app = ?1 AND model = ?2 AND status = 'serving' AND EXISTS (${EARLIER})`;
+const SERVE_EARLIER = `UPDATE models SET status = 'serving', promoted_at = ?3 WHERE app = ?1 AND model = (${EARLIER})
+  AND NOT EXISTS (SELECT 1 FROM models WHERE app = ?1 AND status = 'serving')`;
+const SWING_BACK = `UPDATE apps SET serving_version = serving_version + 1,
+    serving_model = (SELECT model FROM models WHERE app = ?1 AND status = 'serving')
+  WHERE app = ?1 AND serving_model = ?2 AND EXISTS (SELECT 1 FROM models WHERE app = ?1 AND status = 'serving' AND model <> ?2)
   RETURNING serving_version AS servingVersion`;
 
 const MOVE_ROWS = `UPDATE models SET rows_key = ?3, live_rows = CAST(?4 AS INTEGER) WHERE app = ?1 AND model = ?2`;
@@ -240,6 +253,35 @@ export async function promoteModel(
     db.prepare(SERVE).bind(app, model, now),
     db.prepare(SWING).bind(app, model),
     ...(message === undefined ? [] : messageStatements(db, app, message, now)),
+  ]);
+  return swung!.results[0]?.servingVersion;
+}
+
+/** The model that `withdrawModel` would go back to. */
+export async function earlierModel(db: Database, app: number, model: number): Promise<ModelRow | undefined> {
+  const row = await db
+    .prepare(`SELECT ${COLUMNS} FROM models WHERE app = ?1 AND model = (${EARLIER})`)
+    .bind(app, model)
+    .first<Stored<ModelRow>>();
+  return row === null ? undefined : rowOf(row);
+}
+
+/**
+ * Takes the serving model back, and lets the one that served before it serve again, in one transaction. `message` tells of it.
+ * @returns the new serving version, undefined when the model does not serve or nothing served before it
+ */
+export async function withdrawModel(
+  db: Database,
+  app: number,
+  model: number,
+  now: number,
+  message: NewMessage,
+): Promise<number | undefined> {
+  const [, , swung] = await db.batch<{ servingVersion: number }>([
+    db.prepare(WITHDRAW).bind(app, model, now),
+    db.prepare(SERVE_EARLIER).bind(app, model, now),
+    db.prepare(SWING_BACK).bind(app, model),
+    ...messageStatements(db, app, message, now),
   ]);
   return swung!.results[0]?.servingVersion;
 }

@@ -129,6 +129,7 @@ export const models = sqliteTable(
     createdAt: integer("created_at").notNull(),
     registeredAt: integer("registered_at"),
     promotedAt: integer("promoted_at"),
+    withdrawnAt: integer("withdrawn_at"), // rolled back: not what a later roll-back goes back to
   },
   (table) => [primaryKey({ columns: [table.app, table.model] }), uniqueIndex("models_by_id").on(table.app, table.id)],
 );
