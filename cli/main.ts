@@ -1,10 +1,19 @@
 /** The command line `edgewise`. It talks HTTP only; every command says what it needs with --help. */
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
 import { ApiError } from "./client.ts";
 import { keysCreate, appsCreate, token } from "./commands/apps.ts";
 import { convert, importFiles } from "./commands/import.ts";
 import { itemsDelete, itemsGet, itemsPut, recommend } from "./commands/items.ts";
-import { modelsList, modelsPromote, modelsPush } from "./commands/models.ts";
+import { modelsList, modelsPromote, modelsPush, modelsRollback } from "./commands/models.ts";
+import { jobsCancel, jobsList, jobsShow, jobsWatch, retrain } from "./commands/training.ts";
+import {
+  webhooksAdd,
+  webhooksDeliveries,
+  webhooksList,
+  webhooksRemove,
+  webhooksReplay,
+  webhooksSecret,
+} from "./commands/webhooks.ts";
 import { DATASETS } from "./convert.ts";
 import { FileError } from "./readers/row.ts";
 import { UsageError } from "./settings.ts";
@@ -79,7 +88,48 @@ function build(): Command {
     .option("--promote", "serve it when it is registered", false)
     .action(modelsPush);
   connected(models.command("promote")).description("Serve a registered model").argument("<id>").action(modelsPromote);
+  connected(models.command("rollback"))
+    .description("Take the serving model back: what served before serves again")
+    .argument("<id>")
+    .option("--reason <text>", "why, for whoever listens")
+    .action(modelsRollback);
   connected(models.command("list")).description("Models of the app").action(modelsList);
+
+  connected(program.command("retrain"))
+    .description("Ask for a new model: a trainer (npm run trainer) will take the job")
+    .option("--reason <text>", "why, for people and logs", "asked for on the command line")
+    .option("--follow", "print progress until the job ends; exit status 1 when no model is promoted", false)
+    .action(retrain);
+  const jobs = program.command("jobs").description("Training jobs");
+  connected(jobs.command("list")).description("Newest first").action(jobsList);
+  connected(jobs.command("show"))
+    .description("A job with its history and the gate's checks")
+    .argument("<id>")
+    .action(jobsShow);
+  connected(jobs.command("watch")).description("Progress until the job ends").argument("<id>").action(jobsWatch);
+  connected(jobs.command("cancel")).argument("<id>").action(jobsCancel);
+
+  const webhooks = program.command("webhooks").description("Who hears of what happens, and who may ask for training");
+  connected(webhooks.command("add"))
+    .description("Send events to an address, signed by Standard Webhooks")
+    .argument("<url>")
+    .option("--type <type...>", "such as training.requested, job.completed, model.promoted (default: all)")
+    .action(webhooksAdd);
+  connected(webhooks.command("list")).action(webhooksList);
+  connected(webhooks.command("remove")).argument("<id>").action(webhooksRemove);
+  connected(webhooks.command("deliveries"))
+    .description("What was sent to an endpoint")
+    .argument("<id>")
+    .action(webhooksDeliveries);
+  connected(webhooks.command("replay"))
+    .description("Send a message again")
+    .argument("<id>")
+    .argument("<message>")
+    .action(webhooksReplay);
+  connected(webhooks.command("secret"))
+    .description("A secret for those who ask for training by webhook")
+    .addArgument(new Argument("<scheme>").choices(["standard", "github"]))
+    .action(webhooksSecret);
 
   const items = program.command("items").description("Single items of the catalogue");
   connected(items.command("get")).argument("<id>").action(itemsGet);

@@ -65,6 +65,12 @@ export async function modelsPromote(id: string, flags: ConnectionOptions): Promi
   );
 }
 
+export async function modelsRollback(id: string, flags: ConnectionOptions & { reason?: string }): Promise<void> {
+  const json = flags.reason === undefined ? {} : { reason: flags.reason };
+  const { model } = await connect(flags).request<{ model: ModelSummary }>("POST", `${pathOf(id)}/rollback`, { json });
+  console.log(line(model));
+}
+
 export async function modelsList(flags: ConnectionOptions): Promise<void> {
   const { models } = await connect(flags).request<{ models: readonly ModelSummary[] }>("GET", "/v1/models");
   if (models.length === 0) console.log("this app has no models");
