@@ -31,6 +31,7 @@ CREATE TABLE `training_jobs` (
 	`progress` text,
 	`checkpoint` text,
 	`model_id` text,
+	`canary` text,
 	`report` text,
 	`decision` text,
 	`failure` text,
@@ -104,4 +105,7 @@ CREATE TABLE `webhook_secrets` (
 );
 --> statement-breakpoint
 ALTER TABLE `apps` ADD `development` integer DEFAULT 0 NOT NULL;--> statement-breakpoint
+ALTER TABLE `apps` ADD `canary_model` integer;--> statement-breakpoint
+ALTER TABLE `apps` ADD `canary_share` integer DEFAULT 0 NOT NULL;--> statement-breakpoint
+ALTER TABLE `apps` ADD `canary_since` integer;--> statement-breakpoint
 ALTER TABLE `models` ADD `withdrawn_at` integer;

@@ -3,13 +3,17 @@
  * job's row and does one thing that may be done twice, so that a workflow, a cron tick and a route can all call it.
  */
 import { mintId } from "../domain/identity/keys.ts";
-import { type JobRequest, LEASED, nextStep } from "../domain/jobs/job.ts";
+import { type Canary, type JobRequest, LEASED, nextStep } from "../domain/jobs/job.ts";
 import { judge } from "../domain/jobs/gate.ts";
+import { judgeCanary, type Outcomes, SHARES } from "../domain/experiments/canary.ts";
+import { joined, NO_USERS, type Sequential } from "../domain/experiments/sequential.ts";
 import { randomBytes } from "../http/random.ts";
 import { describeError, log } from "../http/log.ts";
 import { deletePage } from "../store/app-deletions.ts";
 import { jobPrefix } from "../store/artefacts.ts";
-import { findModel, registered } from "../store/models.ts";
+import { type AppRow, findApp } from "../store/apps.ts";
+import { canaryModel, endCanary, findModel, registered, servingModel, startCanary } from "../store/models.ts";
+import { logStub } from "../store/subjects.ts";
 import {
   findJob,
   moveJob,
@@ -50,7 +54,11 @@ async function ended(
 export async function requestTraining(
   env: Env,
   app: number,
-  wish: { readonly request: JobRequest; readonly webhook: ReceivedWebhook | null },
+  wish: {
+    readonly request: JobRequest;
+    readonly webhook: ReceivedWebhook | null;
+    readonly canary?: Canary | null;
+  },
   now: number,
 ): Promise<{ readonly job: TrainingJob; readonly outcome: "created" | "merged" | "duplicate" }> {
   const id = mintId("job", randomBytes);
@@ -98,8 +106,9 @@ async function doNext(env: Env, app: number, id: string, now: number): Promise<W
         await deletePage(env.MODELS, jobPrefix(app, id));
         return { isFinished: true };
       case "cancel": {
+        if (job.status === "canary") await showToNobody(env, app, job);
         const message = await ended(env, app, job, "cancelled", now);
-        await moveJob(env.DB, app, id, { from: [job.status], to: "cancelled", message }, now);
+        await moveJob(env.DB, app, id, { from: [job.status], to: "cancelled", messages: [message] }, now);
         break;
       }
       case "wait":
@@ -112,12 +121,20 @@ async function doNext(env: Env, app: number, id: string, now: number): Promise<W
       }
       case "fail": {
         const message = await ended(env, app, job, "failed", now);
-        await moveJob(env.DB, app, id, { from: LEASED, to: "failed", failure: next.reason, message }, now);
+        await moveJob(env.DB, app, id, { from: LEASED, to: "failed", failure: next.reason, messages: [message] }, now);
         break;
       }
       case "evaluate":
         await evaluate(env, app, job, now);
         break;
+      case "start-canary":
+        await showToSome(env, app, job, now);
+        break;
+      case "watch": {
+        const untilMs = await watch(env, app, job, now);
+        if (untilMs !== null) return { isFinished: false, untilMs };
+        break;
+      }
       case "promote":
         if (!(await promote(env, app, job, now))) return { isFinished: false, untilMs: now + AGAIN_MS };
         break;
@@ -139,7 +156,13 @@ export async function endJob(
   if (job === undefined) return undefined;
   const to = job.cancelRequestedAt === null ? "failed" : "cancelled";
   const message = await ended(env, app, job, to, now);
-  const moved = await moveJob(env.DB, app, lease.id, { from: LEASED, to, lease: lease.hash, failure, message }, now);
+  const moved = await moveJob(
+    env.DB,
+    app,
+    lease.id,
+    { from: LEASED, to, lease: lease.hash, failure, messages: [message] },
+    now,
+  );
   if (moved !== undefined) await wakeWorkflow(env, app, lease.id);
   return moved;
 }
@@ -159,8 +182,66 @@ async function evaluate(env: Env, app: number, job: TrainingJob, now: number): P
   }
   const note = decision.checks.find((check) => !check.isPassed)?.detail ?? null;
   const message = await ended(env, app, job, "rejected", now);
-  const move = { from: ["evaluating"], to: "rejected", decision: { ...decision }, note, message } as const;
+  const move = { from: ["evaluating"], to: "rejected", decision: { ...decision }, note, messages: [message] } as const;
   await moveJob(env.DB, app, job.id, move, now);
+}
+
+/** Shows the model to its share of users; where nothing serves yet there is nobody to spare, and it is promoted. */
+async function showToSome(env: Env, app: number, job: TrainingJob, now: number): Promise<void> {
+  const row = await findModel(env.DB, app, job.modelId!);
+  const share = Math.round((job.canary?.share ?? 0) * SHARES);
+  const isShown = row !== undefined && (await startCanary(env.DB, app, { model: row.model, share }, now));
+  if (!isShown) {
+    await promote(env, app, job, now);
+    return;
+  }
+  const note = `shown to ${(100 * share) / SHARES} % of users`;
+  await moveJob(env.DB, app, job.id, { from: ["gated"], to: "canary", note }, now);
+  await env.JOBS.send({ type: "code-items", app }).catch(() => undefined);
+}
+
+async function showToNobody(env: Env, app: number, job: TrainingJob): Promise<void> {
+  const row = await findModel(env.DB, app, job.modelId!);
+  if (row !== undefined) await endCanary(env.DB, app, row.model).run();
+}
+
+/** What users of both models brought since the canary began. */
+async function outcomes(env: Env, row: AppRow, versions: { canary: string; serving: string }): Promise<Outcomes> {
+  const since = row.canarySince ?? 0;
+  const of = async (version: string) => {
+    const shards = Array.from({ length: row.logShards }, (_, shard) => logStub(env, row.app, shard));
+    const parts = await Promise.all(shards.map((stub) => stub.outcomes(version, since)));
+    return parts.reduce(joined, NO_USERS);
+  };
+  const [canary, serving] = await Promise.all([of(versions.canary), of(versions.serving)]);
+  return { canary, serving };
+}
+
+/** Looks at a canary. @returns when to look again; null: it is decided */
+async function watch(env: Env, app: number, job: TrainingJob, now: number): Promise<number | null> {
+  const [row, onTrial, serving] = await Promise.all([findApp(env, app), canaryModel(env, app), servingModel(env, app)]);
+  if (row === undefined || onTrial?.id !== job.modelId || serving === undefined) {
+    const message = await ended(env, app, job, "cancelled", now);
+    const failure = "the trial was ended by hand";
+    await moveJob(env.DB, app, job.id, { from: ["canary"], to: "cancelled", failure, messages: [message] }, now);
+    return null;
+  }
+  const seen = await outcomes(env, row, { canary: onTrial.modelVersion, serving: serving.modelVersion });
+  const verdict = judgeCanary(seen, row.canarySince ?? now, job.canary?.days ?? 1, now);
+  if (verdict.kind === "go-on") return verdict.untilMs;
+  if (verdict.kind === "passed") return (await promote(env, app, job, now)) ? null : now + AGAIN_MS;
+  const { difference, interval } = verdict.seen as Extract<Sequential, { kind: "measured" }>;
+  const [low, high] = interval.map((value) => value.toFixed(3));
+  const failure = `users of the new model brought ${difference.toFixed(3)} [${low}, ${high}] more`;
+  const decision = { ...job.decision, canary: { ...verdict.seen, users: seen.canary.users } };
+  await endCanary(env.DB, app, onTrial.model).run();
+  const data = { modelVersion: serving.modelVersion, withdrawnVersion: onTrial.modelVersion, reason: failure };
+  const messages = [
+    await messageOf({ type: "model.rolledBack", data }, job.id, now),
+    await ended(env, app, job, "rejected", now),
+  ];
+  await moveJob(env.DB, app, job.id, { from: ["canary"], to: "rejected", failure, decision, messages }, now);
+  return null;
 }
 
 /** False: not yet. */
@@ -169,11 +250,12 @@ async function promote(env: Env, app: number, job: TrainingJob, now: number): Pr
   if (outcome.kind === "pending") return false;
   const message = await ended(env, app, job, outcome.kind === "done" ? "promoted" : "rejected", now);
   if (outcome.kind === "done") {
-    await moveJob(env.DB, app, job.id, { from: ["gated"], to: "promoted", message }, now);
+    await moveJob(env.DB, app, job.id, { from: ["gated", "canary"], to: "promoted", messages: [message] }, now);
     return true;
   }
   const failure = outcome.kind === "conflict" ? outcome.detail : outcome.refusals.map(({ what }) => what).join(", ");
-  await moveJob(env.DB, app, job.id, { from: ["gated"], to: "rejected", failure, message }, now);
+  await showToNobody(env, app, job);
+  await moveJob(env.DB, app, job.id, { from: ["gated", "canary"], to: "rejected", failure, messages: [message] }, now);
   return true;
 }
 

@@ -5,7 +5,10 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { TRENDING_DAYS, count, popularAsOf, trending, type Count, type Counts } from "../domain/history/counters.ts";
+import { OUTCOME_MS, REWARD_BOUND } from "../domain/experiments/canary.ts";
+import { type Moments, NO_USERS } from "../domain/experiments/sequential.ts";
 import { dayName, dayOf } from "../domain/history/event-time.ts";
+import { weightOf } from "../domain/history/events.ts";
 import { fromLines, toLines, type LogRecord } from "../domain/history/log-record.ts";
 import { systemClock } from "../http/clock.ts";
 import { describeError, log } from "../http/log.ts";
@@ -83,11 +86,30 @@ export class AppLog extends DurableObject<Env> {
       const lines = toLines(records);
       tables.addRow(this.#sql, { subject: input.subject, receivedAt, records: records.length, lines });
       count(counts, records);
+      this.#addOutcomes(records);
       this.#grow(records.length, lines.length, receivedAt);
     }
     if (last > mark) tables.writeMark(this.#sql, input.subject, input.object, last);
     tables.applyCounts(this.#sql, counts.values());
     return { upTo: Math.max(last, mark) };
+  }
+
+  /** What comes of lists by each model: whoever saw one, and what they did on account of it. */
+  #addOutcomes(records: readonly LogRecord[]): void {
+    for (const { kind, source, subject, modelVersion: version, occurredAt: at, type, value } of records) {
+      if (source !== "api" || version === null) continue;
+      if (kind === "list") tables.addShown(this.#sql, version, subject, at);
+      const weight = type === null ? 0 : weightOf(type, value);
+      if (weight !== 0) tables.addReward(this.#sql, { version, subject, at, value: weight }, OUTCOME_MS);
+    }
+  }
+
+  /** What users brought who first saw a list by the model at `since` or later. */
+  async outcomes(version: string, since: number): Promise<Moments> {
+    const { users, total, squares } = tables.outcomesOf(this.#sql, version, since, REWARD_BOUND);
+    if (users === 0) return NO_USERS;
+    const mean = total / users;
+    return { users, mean, squares: Math.max(0, squares - users * mean * mean) };
   }
 
   /** A served list made for nobody in particular may be brought back by several users; it is logged once. */
@@ -149,6 +171,7 @@ export class AppLog extends DurableObject<Env> {
       await this.seal(now);
       await this.#exclusive(() => this.#finishRewrites());
       tables.trimLists(this.#sql, now);
+      tables.trimOutcomes(this.#sql, now);
       if (tables.readMeta(this.#sql).tries > 0) tables.writeTries(this.#sql, 0);
     } catch (error) {
       log("error", "sealing_failed", { job: "app-log", error: describeError(error) });
@@ -231,6 +254,7 @@ export class AppLog extends DurableObject<Env> {
     this.ctx.storage.transactionSync(() => {
       if (!tables.hasTables(this.#sql)) tables.createTables(this.#sql, input.app, input.shard);
       tables.refuse(this.#sql, input.subject, input.now);
+      tables.dropOutcomes(this.#sql, input.subject);
       const counts: Counts = new Map();
       for (const lines of tables.dropOpenRows(this.#sql, input.subject)) count(counts, fromLines(lines));
       tables.applyCounts(this.#sql, counts.values(), -1);

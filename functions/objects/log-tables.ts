@@ -25,6 +25,56 @@ const TABLES = [
   `CREATE INDEX totals_by_popular ON totals (popular)`,
 ];
 
+/** What each user brought to each model's lists, for the comparison of models; made when the first list comes. */
+const OUTCOMES = `CREATE TABLE IF NOT EXISTS outcomes (version TEXT NOT NULL, subject TEXT NOT NULL,
+    since INTEGER NOT NULL, reward REAL NOT NULL, PRIMARY KEY (version, subject)) WITHOUT ROWID`;
+const OUTCOMES_KEPT_MS = 60 * DAY_MS;
+
+export function hasOutcomes(sql: SqlStorage): boolean {
+  return sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'outcomes'").toArray().length > 0;
+}
+
+/** A user has seen a list by a model; the first one counts. */
+export function addShown(sql: SqlStorage, version: string, subject: string, at: number): void {
+  sql.exec(OUTCOMES);
+  sql.exec("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, 0)", version, subject, at);
+}
+
+/** What a user brought counts for a model while its first list is younger than `within`. */
+export function addReward(
+  sql: SqlStorage,
+  reward: { readonly version: string; readonly subject: string; readonly at: number; readonly value: number },
+  within: number,
+): void {
+  if (!hasOutcomes(sql)) return;
+  const { version, subject, at, value } = reward;
+  const statement = `UPDATE outcomes SET reward = reward + ?
+    WHERE version = ? AND subject = ? AND ? BETWEEN since AND since + ?`;
+  sql.exec(statement, value, version, subject, at, within);
+}
+
+/** Rewards of users who first saw a list by the model at `since` or later, each cut to [-bound, bound]. */
+export function outcomesOf(
+  sql: SqlStorage,
+  version: string,
+  since: number,
+  bound: number,
+): { users: number; total: number; squares: number } {
+  const none = { users: 0, total: 0, squares: 0 };
+  if (!hasOutcomes(sql)) return none;
+  const statement = `SELECT count(*) AS users, coalesce(sum(reward), 0) AS total, coalesce(sum(reward * reward), 0) AS squares
+    FROM (SELECT max(-?3, min(?3, reward)) AS reward FROM outcomes WHERE version = ?1 AND since >= ?2)`;
+  return sql.exec<{ users: number; total: number; squares: number }>(statement, version, since, bound).one();
+}
+
+export function dropOutcomes(sql: SqlStorage, subject: string): void {
+  if (hasOutcomes(sql)) sql.exec("DELETE FROM outcomes WHERE subject = ?", subject);
+}
+
+export function trimOutcomes(sql: SqlStorage, now: number): void {
+  if (hasOutcomes(sql)) sql.exec("DELETE FROM outcomes WHERE since < ?", now - OUTCOMES_KEPT_MS);
+}
+
 export function hasTables(sql: SqlStorage): boolean {
   return sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'").toArray().length > 0;
 }

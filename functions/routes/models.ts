@@ -2,6 +2,8 @@
 import { Hono } from "hono";
 import * as z from "zod";
 import { ArtefactPath, Manifest, Sha256 } from "../domain/artefact/manifest.ts";
+import { SHARES } from "../domain/experiments/canary.ts";
+import { Canary } from "../domain/jobs/job.ts";
 import { requireKind } from "../http/auth.ts";
 import { parseBody } from "../http/body.ts";
 import { idempotent } from "../http/idempotency.ts";
@@ -10,7 +12,7 @@ import { describe } from "../http/openapi.ts";
 import { ProblemError } from "../http/problem.ts";
 import { findApp } from "../store/apps.ts";
 import { fileKey } from "../store/artefacts.ts";
-import { findModel, listModels, type ModelRow, saveFile } from "../store/models.ts";
+import { endCanary, findModel, listModels, type ModelRow, saveFile, startCanary } from "../store/models.ts";
 import { type Outcome, promoteArtefact, refusalErrors, registerArtefact, rollBack } from "../jobs/model-registry.ts";
 import { checked, storeUpload } from "./uploads.ts";
 import type { Context } from "hono";
@@ -43,7 +45,14 @@ const Model = z
   });
 
 const ModelWithManifest = Model.extend({ manifest: Manifest.nullable() }).meta({ id: "ModelWithManifest" });
-const ModelList = z.object({ models: z.array(Model) }).meta({ id: "ModelList" });
+const Trial = z.object({ id: z.string(), share: z.number(), since: Time }).meta({ id: "ModelTrial" });
+const ModelList = z
+  .object({
+    models: z.array(Model),
+    canary: Trial.nullable().meta({ description: "The model that a share of users sees in place of the serving one" }),
+  })
+  .meta({ id: "ModelList" });
+const NewTrial = z.strictObject({ share: Canary.shape.share }).meta({ id: "NewModelTrial" });
 const ModelFile = z
   .object({ path: z.string(), bytes: z.int(), sha256: Sha256 })
   .meta({ id: "ModelFile", description: "A stored file of a model" });
@@ -200,6 +209,33 @@ describe({
   example: { reason: "fewer saves since yesterday" },
 });
 
+describe({
+  method: "post",
+  path: "/v1/models/{id}/canary",
+  tag: "Models",
+  summary: "Show a model to a share of users",
+  description:
+    "A user always sees the same model. What both bring is in the log; a training job with `canary` decides by it on its " +
+    "own. Users wait for nothing: until the model is in memory they see the serving one.",
+  auth: AUTH,
+  scope: "models",
+  idempotent: true,
+  request: NewTrial,
+  response: Trial,
+  errors: ["not_found", "conflict"],
+  example: { share: 0.1 },
+});
+describe({
+  method: "delete",
+  path: "/v1/models/{id}/canary",
+  tag: "Models",
+  summary: "End a trial",
+  description: "All users see the serving model again. Deleting it again changes nothing.",
+  auth: AUTH,
+  scope: "models",
+  errors: ["not_found"],
+});
+
 export const modelsRoutes = new Hono<Bindings>()
   .put("/models/:id/files/:path{.+}", requireKind(...AUTH), async (c) => {
     const id = checked(ModelId, c.req.param("id"), "{id}");
@@ -222,7 +258,14 @@ export const modelsRoutes = new Hono<Bindings>()
   })
   .get("/models", requireKind(...AUTH), async (c) => {
     const rows = await listModels(c.env.DB, c.get("credential").app, LISTED);
-    return c.json({ models: rows.map(modelOf) } satisfies z.output<typeof ModelList>);
+    const app = await findApp(c.env, c.get("credential").app);
+    const onTrial = rows.find(({ model }) => model === app?.canaryModel);
+    const canary = onTrial && {
+      id: onTrial.id,
+      share: (app?.canaryShare ?? 0) / SHARES,
+      since: rfc3339(app?.canarySince ?? 0),
+    };
+    return c.json({ models: rows.map(modelOf), canary: canary ?? null } satisfies z.output<typeof ModelList>);
   })
   .get("/models/:id", requireKind(...AUTH), async (c) => {
     const row = await modelOrNotFound(c, c.req.param("id"));
@@ -239,6 +282,26 @@ export const modelsRoutes = new Hono<Bindings>()
       codedItems: done.coded,
     };
     return c.json(body satisfies z.output<typeof Promotion>);
+  })
+  .post("/models/:id/canary", requireKind(...AUTH), idempotent, async (c) => {
+    const { share } = await parseBody(c, NewTrial);
+    const row = await modelOrNotFound(c, c.req.param("id"));
+    const { app } = c.get("credential");
+    const now = c.get("clock").now();
+    const isShown = await startCanary(c.env.DB, app, { model: row.model, share: Math.round(share * SHARES) }, now);
+    if (!isShown) {
+      throw new ProblemError(
+        "conflict",
+        `Model ${row.id} can't be tried out: it is ${row.status}, or nothing serves beside it`,
+      );
+    }
+    await c.env.JOBS.send({ type: "code-items", app }).catch(() => undefined);
+    return c.json({ id: row.id, share, since: rfc3339(now) } satisfies z.output<typeof Trial>);
+  })
+  .delete("/models/:id/canary", requireKind(...AUTH), async (c) => {
+    const row = await modelOrNotFound(c, c.req.param("id"));
+    await endCanary(c.env.DB, c.get("credential").app, row.model).run();
+    return c.body(null, 204);
   })
   .post("/models/:id/rollback", requireKind(...AUTH), idempotent, async (c) => {
     const { reason } = await parseBody(c, Withdrawal);

@@ -5,7 +5,7 @@
 import { Hono } from "hono";
 import * as z from "zod";
 import { hashKey, mintKey } from "../domain/identity/keys.ts";
-import { Checkpoint, isFinal, JOB_STATUSES, JobRequest, LEASE_MS, Progress } from "../domain/jobs/job.ts";
+import { Canary, Checkpoint, isFinal, JOB_STATUSES, JobRequest, LEASE_MS, Progress } from "../domain/jobs/job.ts";
 import { requireKind } from "../http/auth.ts";
 import { parseBody } from "../http/body.ts";
 import { idempotent } from "../http/idempotency.ts";
@@ -52,6 +52,7 @@ const Job = z
     progress: Progress.nullable(),
     checkpoint: Checkpoint.nullable().meta({ description: "Where the next trainer goes on" }),
     modelId: z.string().nullable(),
+    canary: Canary.nullable(),
     report: Report.nullable().meta({ description: "What the trainer says of its model" }),
     decision: Report.nullable().meta({ description: "What the gate found, check by check" }),
     failure: z.string().nullable(),
@@ -77,7 +78,12 @@ export const JobAnswer = z
   .meta({ id: "TrainingRequestAnswer" });
 
 const NewJob = z
-  .strictObject({ reason: z.string().min(1).max(500).default("asked for by a key") })
+  .strictObject({
+    reason: z.string().min(1).max(500).default("asked for by a key"),
+    canary: Canary.optional().meta({
+      description: "Show the model to a share of users first; else it is promoted at once",
+    }),
+  })
   .meta({ id: "NewTrainingJob" });
 const Claim = z
   .strictObject({ trainer: z.string().min(1).max(128).meta({ description: "A name for people to read" }) })
@@ -156,10 +162,15 @@ export const trainingJobsRoutes = new Hono<Bindings>();
 const secret = requireKind("secret");
 
 trainingJobsRoutes.post("/training-jobs", secret, idempotent, async (c) => {
-  const { reason } = await parseBody(c, NewJob);
+  const { reason, canary = null } = await parseBody(c, NewJob);
   const now = c.get("clock").now();
   const request = { source: "api", reason, at: now } as const;
-  const { job, outcome } = await requestTraining(c.env, c.get("credential").app, { request, webhook: null }, now);
+  const { job, outcome } = await requestTraining(
+    c.env,
+    c.get("credential").app,
+    { request, webhook: null, canary },
+    now,
+  );
   await wakeDelivery(c.env, c.get("credential").app);
   return c.json({ job: jobAnswer(job), outcome }, 202);
 });

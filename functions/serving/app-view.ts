@@ -9,7 +9,8 @@ import { ProblemError } from "../http/problem.ts";
 import { MODEL_BUDGET_BYTES } from "../domain/artefact/memory.ts";
 import { ModelCache, type Lease } from "../inference/budget.ts";
 import { findApp, type AppRow } from "../store/apps.ts";
-import { type FirstLook, firstLook, type ModelAtOnce, servingModel } from "../store/models.ts";
+import { isInCanary } from "../domain/experiments/canary.ts";
+import { canaryModel, type FirstLook, firstLook, type ModelAtOnce, servingModel } from "../store/models.ts";
 import { readCatalogue, refreshCatalogue } from "../store/snapshots.ts";
 import { forgetRows } from "./hydration.ts";
 import { loadAppModel, type AppModel } from "./served-model.ts";
@@ -51,6 +52,8 @@ export interface OpenOptions {
   /** Wait for the primary database, and see every write before this request. Undefined: as the app is set. */
   readonly strict: boolean | undefined;
   readonly now: number;
+  /** Whose list it is: decides whether a model on trial makes it. Undefined: nobody's. */
+  readonly userId?: string | undefined;
   /** False: the request has no time left for a model. */
   readonly withModel: boolean;
   /** What was read of the app for this very request, where it was. */
@@ -68,7 +71,10 @@ class AppView {
   #columns: CatalogueColumns | undefined;
   /** Key of the model that answers; stays the old one until its successor is loaded. */
   #modelKey: string | undefined;
-  #modelFailedAt = Number.NEGATIVE_INFINITY;
+  /** Key of the model on trial. */
+  #canaryKey: string | undefined;
+  /** When a model last failed to load, by its key. */
+  readonly #failedAt = new Map<string, number>();
   #renewedAt = Number.NEGATIVE_INFINITY;
   #renewing: Promise<void> | undefined;
 
@@ -156,6 +162,7 @@ class AppView {
     }
     this.#row = row;
     await this.#renewModel(env, row, now);
+    await this.#renewCanary(env, row);
     this.#renewedAt = now;
   }
 
@@ -177,6 +184,19 @@ class AppView {
       models.drop(this.#modelKey);
       this.#modelKey = key;
     }
+    await this.#renewCodes(env, key);
+  }
+
+  /** Forgets a trial that is over. What is on trial now is loaded when the first of its users comes. */
+  async #renewCanary(env: Env, row: AppRow): Promise<void> {
+    const key = row.canaryModel === null ? undefined : `${this.#app}/${row.canaryModel}/trial/${row.epoch}`;
+    if (this.#canaryKey !== undefined && this.#canaryKey !== key) models.drop(this.#canaryKey);
+    this.#canaryKey = key;
+    if (key !== undefined) await this.#renewCodes(env, key);
+  }
+
+  /** Brings codes of newer items into a model that is in memory. */
+  async #renewCodes(env: Env, key: string): Promise<void> {
     const lease = models.peek(key);
     if (lease === undefined) return; // not loaded, or pushed out by another app: loading reads all codes
     try {
@@ -189,6 +209,16 @@ class AppView {
 
   #keyOf(row: AppRow): string {
     return `${this.#app}/${row.servingModel}/${row.servingVersion}/${row.epoch}`;
+  }
+
+  /** The model on trial, for a user who is to see it, once it is in memory: nobody waits for it. */
+  #trialLease(env: Env, { now, userId }: OpenOptions): Lease<AppModel> | undefined {
+    const [key, row] = [this.#canaryKey, this.#row!];
+    if (key === undefined || row.canaryModel === null || userId === undefined) return undefined;
+    if (!isInCanary(userId, row.canaryModel, row.canaryShare)) return undefined;
+    const ready = models.peek(key);
+    if (ready === undefined) waitUntil(this.#loadLater(env, key, now, canaryModel));
+    return ready;
   }
 
   /** Begins to load the model that the request will ask for; what fails is told there. */
@@ -205,6 +235,8 @@ class AppView {
     const key = this.#modelKey;
     if (key === undefined) return { lease: undefined, absence: "no_model" };
     if (!withModel) return { lease: undefined, absence: "timeout" };
+    const onTrial = this.#trialLease(env, options);
+    if (onTrial !== undefined) return { lease: onTrial, absence: null };
     const ready = models.peek(key);
     if (ready !== undefined) return { lease: ready, absence: null };
     if (!canLoad(env, options)) {
@@ -216,18 +248,24 @@ class AppView {
   }
 
   /** Loads after the answer is on its way: creating sessions holds the thread for some hundred milliseconds. */
-  async #loadLater(env: Env, key: string, now: number): Promise<void> {
+  async #loadLater(env: Env, key: string, now: number, find = servingModel): Promise<void> {
     await answersFirst();
-    (await this.#load(env, key, now))?.release();
+    (await this.#load(env, key, now, undefined, find))?.release();
   }
 
   /** Undefined when the model can't be loaded; the next attempt then waits some seconds. `known`: what was read with the app's row. */
-  async #load(env: Env, key: string, now: number, known?: ModelAtOnce): Promise<Lease<AppModel> | undefined> {
-    if (now - this.#modelFailedAt < RETRY_MODEL_MS) return undefined;
+  async #load(
+    env: Env,
+    key: string,
+    now: number,
+    known?: ModelAtOnce,
+    find = servingModel,
+  ): Promise<Lease<AppModel> | undefined> {
+    if (now - (this.#failedAt.get(key) ?? Number.NEGATIVE_INFINITY) < RETRY_MODEL_MS) return undefined;
     try {
       const loading = models.acquire(key, async () => {
-        const registered = known?.registered ?? (await servingModel(env, this.#app));
-        if (registered === undefined) throw new Error("the promoted model is not registered");
+        const registered = known?.registered ?? (await find(env, this.#app));
+        if (registered === undefined) throw new Error("the model is not registered");
         return loadAppModel(env, registered, known?.codes);
       });
       // others may be waiting for this attempt when the request that began it goes away
@@ -239,7 +277,8 @@ class AppView {
       );
       return await loading;
     } catch (error) {
-      this.#modelFailedAt = now;
+      this.#failedAt.clear(); // one app has few models: older ones are over
+      this.#failedAt.set(key, now);
       log("error", "model_load_failed", { app: this.#app, error: describeError(error) });
       return undefined;
     }

@@ -115,7 +115,13 @@ async function makeList(
   const { app, now } = query;
   if (query.filter !== undefined) checkFilter(query.filter);
   const [view, recalled, key] = await Promise.all([
-    openView(env, app, { strict: strictness(query.consistency), now, look: query.look, ...options }),
+    openView(env, app, {
+      strict: strictness(query.consistency),
+      now,
+      userId: query.userId,
+      look: query.look,
+      ...options,
+    }),
     recall(env, app, query.userId),
     appTokenKey(env, app),
   ]);

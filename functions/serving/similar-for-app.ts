@@ -31,7 +31,13 @@ export async function similarForApp(env: Env, query: SimilarQuery): Promise<List
   const { app, now, itemIds, count, exclude = [] } = query;
   if (query.filter !== undefined) checkFilter(query.filter);
   const [view, numbers, key] = await Promise.all([
-    openView(env, app, { strict: strictness(query.consistency), now, look: query.look, withModel: true }),
+    openView(env, app, {
+      strict: strictness(query.consistency),
+      now,
+      userId: query.userId,
+      look: query.look,
+      withModel: true,
+    }),
     numbersOf(env, app, [...itemIds, ...exclude]),
     appTokenKey(env, app),
   ]);

@@ -23,6 +23,9 @@ const NAMES = {
   unsnapshottedRows: "unsnapshotted_rows",
   servingModel: "serving_model",
   servingVersion: "serving_version",
+  canaryModel: "canary_model",
+  canaryShare: "canary_share",
+  canarySince: "canary_since",
   deletedAt: "deleted_at",
   deletionTickAt: "deletion_tick_at",
 } as const satisfies Record<keyof AppRow, string>;

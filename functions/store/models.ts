@@ -68,7 +68,16 @@ const SERVING_OF_KEY = servingOf(APP_OF_KEY);
 
 /** The one that serves and the newest that may follow it. Uses the primary key of models. */
 const CODING = `SELECT ${COLUMNS} FROM models WHERE app = ?1 AND (status = 'serving' OR model = (SELECT max(model)
-  FROM models WHERE app = ?1 AND status = 'registered')) ORDER BY model`;
+  FROM models WHERE app = ?1 AND status = 'registered') OR model = (SELECT canary_model FROM apps WHERE app = ?1))
+  ORDER BY model`;
+/** Uses the primary keys of apps and models. */
+const CANARY = `SELECT ${COLUMNS}, apps.serving_version AS servingVersion, apps.epoch FROM apps CROSS JOIN models
+  ON models.app = apps.app AND models.model = apps.canary_model WHERE apps.app = ?1`;
+const START_CANARY = `UPDATE apps SET canary_model = ?2, canary_share = ?3, canary_since = ?4
+  WHERE app = ?1 AND serving_model IS NOT NULL AND serving_model <> ?2
+    AND EXISTS (SELECT 1 FROM models WHERE app = ?1 AND model = ?2 AND status IN ('registered', 'retired'))`;
+const END_CANARY = `UPDATE apps SET canary_model = NULL, canary_share = 0, canary_since = NULL
+  WHERE app = ?1 AND canary_model = ?2`;
 
 const START = `INSERT INTO models (app, model, id, status, created_at)
   SELECT ?1, coalesce(max(model), 0) + 1, ?2, 'uploading', CAST(?3 AS INTEGER) FROM models WHERE app = ?1
@@ -92,7 +101,8 @@ const RETIRE = `UPDATE models SET status = 'retired' WHERE app = ?1 AND status =
   AND EXISTS (SELECT 1 FROM models AS next WHERE next.app = ?1 AND next.model = ?2 AND next.status <> 'uploading')`;
 const SERVE = `UPDATE models SET status = 'serving', promoted_at = CAST(?3 AS INTEGER), withdrawn_at = NULL
   WHERE app = ?1 AND model = ?2 AND status <> 'uploading'`;
-const SWING = `UPDATE apps SET serving_model = CAST(?2 AS INTEGER), serving_version = serving_version + 1
+const SWING = `UPDATE apps SET serving_model = CAST(?2 AS INTEGER), serving_version = serving_version + 1,
+    canary_model = NULLIF(canary_model, ?2)
   WHERE app = ?1 AND EXISTS (SELECT 1 FROM models WHERE app = ?1 AND model = ?2 AND status = 'serving')
   RETURNING serving_version AS servingVersion`;
 
@@ -148,6 +158,7 @@ export const MODEL_STATEMENTS = {
   LIST,
   SERVING,
   SERVING_OF_KEY,
+  CANARY,
   CODES_SINCE,
   CODES_OF_SERVING,
   CODES_OF_SERVING_OF_KEY,
@@ -289,6 +300,30 @@ export async function withdrawModel(
 /** The promoted model of an app. Its row table is resolved anew when the app's item numbers have another epoch. */
 export async function servingModel(env: Env, app: number): Promise<ServingModel | undefined> {
   return currentModel(env, app, await env.DB.prepare(SERVING).bind(app).first<ServingRow>());
+}
+
+/** The model that a share of users sees. */
+export async function canaryModel(env: Env, app: number): Promise<ServingModel | undefined> {
+  return currentModel(env, app, await env.DB.prepare(CANARY).bind(app).first<ServingRow>());
+}
+
+/**
+ * Shows a model to a share of users, in place of any that was shown to one.
+ * @param share of 10,000 users
+ * @returns false when nothing serves beside it, or it serves itself
+ */
+export async function startCanary(
+  db: Database,
+  app: number,
+  canary: { readonly model: number; readonly share: number },
+  now: number,
+): Promise<boolean> {
+  return (await db.prepare(START_CANARY).bind(app, canary.model, canary.share, now).run()).meta.changes > 0;
+}
+
+/** Shows the model to nobody any more. For a batch too: changes nothing where it is not the canary. */
+export function endCanary(db: Database, app: number, model: number): D1PreparedStatement {
+  return db.prepare(END_CANARY).bind(app, model);
 }
 
 type ServingRow = Stored<ModelRow> & { servingVersion: number; epoch: number };

@@ -26,6 +26,9 @@ export const apps = sqliteTable(
     unsnapshottedRows: integer("unsnapshotted_rows").notNull().default(0), // item rows written since that snapshot
     servingModel: integer("serving_model"), // models.model of the promoted one
     servingVersion: integer("serving_version").notNull().default(0), // + 1 a promotion
+    canaryModel: integer("canary_model"), // models.model of the one that a share of users sees
+    canaryShare: integer("canary_share").notNull().default(0), // of 10,000 users
+    canarySince: integer("canary_since"),
     deletedAt: integer("deleted_at"), // whoever looks the app up finds it no more; its row goes after everything else
     deletionTickAt: integer("deletion_tick_at"), // when deletion last worked on it: the cron wakes one that stands still
   },
@@ -236,6 +239,7 @@ export const trainingJobs = sqliteTable(
     progress: text("progress"), // JSON: stage, step, loss as last reported
     checkpoint: text("checkpoint"), // JSON: stage, step and files, for whoever goes on
     modelId: text("model_id"), // models.id of what was trained
+    canary: text("canary"), // JSON: share and days, where the model is first shown to some
     report: text("report"), // JSON: what the trainer says of its model
     decision: text("decision"), // JSON: what the gate found
     failure: text("failure"),

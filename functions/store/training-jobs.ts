@@ -3,6 +3,7 @@
  * same transaction, go the line in the job's history and the message to whoever wants to hear of it.
  */
 import {
+  type Canary,
   type Checkpoint,
   isFinal,
   type JobRequest,
@@ -27,6 +28,7 @@ export interface TrainingJob {
   readonly progress: Progress | null;
   readonly checkpoint: Checkpoint | null;
   readonly modelId: string | null;
+  readonly canary: Canary | null;
   readonly report: Readonly<Record<string, unknown>> | null;
   readonly decision: Readonly<Record<string, unknown>> | null;
   readonly failure: string | null;
@@ -37,10 +39,10 @@ export interface TrainingJob {
 }
 
 const COLUMNS = `id, status, requests, request_count AS requestCount, attempts, trainer, lease_until AS leaseUntil, progress,
-  checkpoint, model_id AS modelId, report, decision, failure, cancel_requested_at AS cancelRequestedAt,
+  checkpoint, model_id AS modelId, canary, report, decision, failure, cancel_requested_at AS cancelRequestedAt,
   created_at AS createdAt, updated_at AS updatedAt, finished_at AS finishedAt`;
 
-type JsonColumn = "requests" | "progress" | "checkpoint" | "report" | "decision";
+type JsonColumn = "requests" | "progress" | "checkpoint" | "canary" | "report" | "decision";
 type Stored = Omit<TrainingJob, JsonColumn> & { readonly [K in JsonColumn]: string | null };
 
 const parsedOrNull = (text: string | null): unknown => (text === null ? null : JSON.parse(text));
@@ -52,6 +54,7 @@ function jobOf(row: Stored): TrainingJob {
     requests: JSON.parse(row.requests ?? "[]") as JobRequest[],
     progress: parsedOrNull(row.progress) as Progress | null,
     checkpoint: parsedOrNull(row.checkpoint) as Checkpoint | null,
+    canary: parsedOrNull(row.canary) as Canary | null,
     report: parsedOrNull(row.report) as TrainingJob["report"],
     decision: parsedOrNull(row.decision) as TrainingJob["decision"],
   };
@@ -65,9 +68,10 @@ export interface ReceivedWebhook {
 
 const IS_NEW = "NOT EXISTS (SELECT 1 FROM received_webhooks WHERE app = ?1 AND scheme = ?5 AND id = ?6)";
 /** A new job, or one wish more for the one that waits. */
-const REQUEST = `INSERT INTO training_jobs (app, id, status, requests, created_at, updated_at)
-  SELECT ?1, ?2, 'queued', json_array(json(?3)), ?4, ?4 WHERE ${IS_NEW}
+const REQUEST = `INSERT INTO training_jobs (app, id, status, requests, created_at, updated_at, canary)
+  SELECT ?1, ?2, 'queued', json_array(json(?3)), ?4, ?4, ?7 WHERE ${IS_NEW}
   ON CONFLICT (app) WHERE status = 'queued' DO UPDATE SET updated_at = excluded.updated_at,
+    canary = coalesce(canary, excluded.canary),
     request_count = request_count + 1,
     requests = CASE WHEN json_array_length(requests) < ${KEPT_REQUESTS}
       THEN json_insert(requests, '$[#]', json(?3)) ELSE requests END`;
@@ -97,14 +101,16 @@ export async function requestJob(
     readonly id: string;
     readonly request: JobRequest;
     readonly webhook: ReceivedWebhook | null;
+    readonly canary?: Canary | null;
     readonly announcement: NewMessage;
   },
   now: number,
 ): Promise<{ readonly job: TrainingJob; readonly outcome: "created" | "merged" | "duplicate" }> {
   const { id, request, webhook, announcement } = wish;
+  const canary = wish.canary ? JSON.stringify(wish.canary) : null;
   const [scheme, webhookId] = [webhook?.scheme ?? "", webhook?.id ?? ""];
   const results = await db.batch<Stored>([
-    db.prepare(REQUEST).bind(app, id, JSON.stringify(request), now, scheme, webhookId),
+    db.prepare(REQUEST).bind(app, id, JSON.stringify(request), now, scheme, webhookId, canary),
     db.prepare(RECEIVE).bind(app, scheme, webhookId, now),
     noteChange(db, app, id, now, request.reason),
     ...messageStatements(db, app, announcement, now, { job: id, status: "queued" }),
@@ -218,7 +224,7 @@ export interface ChangeDetails {
   readonly note?: string | null;
   readonly failure?: string | null;
   readonly decision?: Readonly<Record<string, unknown>> | null;
-  readonly message?: NewMessage | undefined;
+  readonly messages?: readonly NewMessage[];
 }
 
 const MOVE = `UPDATE training_jobs SET status = ?3, updated_at = ?5, failure = coalesce(?6, failure),
@@ -239,12 +245,12 @@ export async function moveJob(
   move: { readonly from: readonly JobStatus[]; readonly to: JobStatus; readonly lease?: string } & ChangeDetails,
   now: number,
 ): Promise<TrainingJob | undefined> {
-  const { from, to, lease = null, note = null, failure = null, decision = null, message } = move;
+  const { from, to, lease = null, note = null, failure = null, decision = null, messages = [] } = move;
   const decided = decision === null ? null : JSON.stringify(decision);
   const [moved] = await db.batch<Stored>([
     db.prepare(MOVE).bind(app, id, to, JSON.stringify(from), now, failure, decided, isFinal(to) ? 1 : 0, lease),
     noteChange(db, app, id, now, note ?? failure),
-    ...(message === undefined ? [] : messageStatements(db, app, message, now, { job: id, status: to })),
+    ...messages.flatMap((message) => messageStatements(db, app, message, now, { job: id, status: to })),
   ]);
   const row = moved?.results[0];
   return row === undefined ? undefined : jobOf(row);

@@ -143,7 +143,7 @@ describe("ends", () => {
     await ask(app, "job_a");
     expect(await moveJob(env.DB, app, "job_a", { from: ["gated"], to: "promoted" }, NOW)).toBeUndefined();
     const told = { id: "msg_end", type: "job.completed", payload: "{}" };
-    const move = { from: ["queued"], to: "failed", failure: "no data", message: told } as const;
+    const move = { from: ["queued"], to: "failed", failure: "no data", messages: [told] } as const;
     expect(await moveJob(env.DB, app, "job_a", move, NOW + 1)).toMatchObject({ status: "failed", finishedAt: NOW + 1 });
     expect(await moveJob(env.DB, app, "job_a", move, NOW + 2)).toBeUndefined();
     expect(await deliveries(app)).toEqual(["msg_end"]); // training.requested is not wanted here

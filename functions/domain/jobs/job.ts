@@ -54,6 +54,15 @@ export const JobRequest = z.strictObject({
 });
 export type JobRequest = z.infer<typeof JobRequest>;
 
+/** How a model that passed the gate is shown to some users before it is shown to all. */
+export const Canary = z
+  .strictObject({
+    share: z.number().min(0.01).max(0.5).meta({ description: "Share of users" }),
+    days: z.number().min(0.01).max(30).meta({ description: "After which a model that did no harm is promoted" }),
+  })
+  .meta({ id: "Canary" });
+export type Canary = z.infer<typeof Canary>;
+
 /** What a trainer reports while it works. */
 export const Progress = z.strictObject({
   stage: z.string().min(1).max(64),
@@ -86,6 +95,8 @@ export type NextStep =
   | { readonly kind: "cancel" }
   | { readonly kind: "evaluate" }
   | { readonly kind: "promote" }
+  | { readonly kind: "start-canary" }
+  | { readonly kind: "watch" }
   | { readonly kind: "finished" };
 
 /** The part of a job that decides what comes next. Times are milliseconds since 1970. */
@@ -94,6 +105,7 @@ export interface JobState {
   readonly attempts: number;
   readonly leaseUntil: number | null;
   readonly cancelRequestedAt: number | null;
+  readonly canary: Canary | null;
 }
 
 /** @returns what is to be done at `now`; a wait without an end is for whoever holds the job or judges it by hand */
@@ -113,9 +125,9 @@ export function nextStep(job: JobState, now: number): NextStep {
     case "evaluating":
       return { kind: "evaluate" };
     case "gated":
-      return { kind: "promote" };
+      return { kind: job.canary === null ? "promote" : "start-canary" };
     case "canary":
-      return { kind: "wait", untilMs: null };
+      return { kind: "watch" };
     case "promoted":
     case "rejected":
     case "failed":
