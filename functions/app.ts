@@ -13,6 +13,7 @@ import { healthRoutes } from "./routes/health.ts";
 import { homeRoutesOver } from "./routes/home.ts";
 import { importsRoutes } from "./routes/imports.ts";
 import { itemsRoutes } from "./routes/items.ts";
+import { logExportRoutes } from "./routes/log-export.ts";
 import { modelsRoutes } from "./routes/models.ts";
 import { recommendationsRoutes } from "./routes/recommendations.ts";
 import { retrainWebhookRoutes } from "./routes/retrain-webhook.ts";
@@ -39,6 +40,7 @@ for (const routes of [
   importsRoutes,
   modelsRoutes,
   trainingJobsRoutes,
+  logExportRoutes,
   webhookEndpointsRoutes,
   appsRoutes,
 ])

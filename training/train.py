@@ -69,7 +69,8 @@ class StageError(RuntimeError):
 class Run:
     """One experiment in its cache folder. Properties read what earlier stages left there.
 
-    `share` says which processes take part in this one's training loops; `launch` runs a loop's stage in others."""
+    `share` says which processes take part in this one's training loops; `launch` runs a loop's stage in others. `watch` hears
+    each line of the log with its stage: when an epoch's line comes, its checkpoint is on the disk."""
 
     def __init__(
         self,
@@ -78,8 +79,9 @@ class Run:
         out: Path | None,
         share: Alone = ALONE,
         launch: Callable[[str], None] | None = None,
+        watch: Callable[[str, str], None] = lambda stage, line: None,
     ) -> None:
-        self.out, self.share, self.launch = out, share, launch
+        self.out, self.share, self.launch, self.watch = out, share, launch, watch
         self.folder = cache / "runs" / run_name(config)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.stage = "data"
@@ -113,6 +115,7 @@ class Run:
         print(stamped, flush=True)
         with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(stamped + "\n")
+        self.watch(self.stage, line)
 
     def path(self, stage: str, suffix: str = "npz") -> Path:
         return self.folder / f"{stage}-{stage_key(self.config, stage, self.data.sha256)}.{suffix}"

@@ -10,7 +10,7 @@ import type { MiddlewareHandler } from "hono";
 import type { Bindings } from "./context.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._:-]{8,128}$/;
-const MODEL_FILE = /^\/v1\/models\/[^/]+\/files\//;
+const UPLOAD = /^\/v1\/(?:models|training-jobs)\/[^/]+\/files\//;
 
 /** A caller's `x-request-id` is kept where it is harmless in a log and a header; otherwise a UUIDv7. */
 export const frame: MiddlewareHandler<Bindings> = async (c, next) => {
@@ -40,8 +40,8 @@ export const secure = secureHeaders({
 
 /** Refuses by Content-Length before anything is read. Bodies without a length meet the same bound while they are read. */
 export const bodyBound: MiddlewareHandler<Bindings> = async (c, next) => {
-  const isModelFile = c.req.method === "PUT" && MODEL_FILE.test(c.req.path);
-  const most = limit(isModelFile ? "modelFileBytes" : "bodyBytes");
+  const isUpload = c.req.method === "PUT" && UPLOAD.test(c.req.path);
+  const most = limit(isUpload ? "modelFileBytes" : "bodyBytes");
   const declared = Number(c.req.header("content-length") ?? 0);
   if (declared > most)
     throw new ProblemError("too_large", `The body has ${declared} bytes, at most ${most} are allowed`);

@@ -103,7 +103,7 @@ async function doNext(env: Env, app: number, id: string, now: number): Promise<W
     const next = nextStep(job, now);
     switch (next.kind) {
       case "finished":
-        await deletePage(env.MODELS, jobPrefix(app, id));
+        while (!(await deletePage(env.MODELS, jobPrefix(app, id))).isEmpty);
         return { isFinished: true };
       case "cancel": {
         if (job.status === "canary") await showToNobody(env, app, job);
@@ -175,7 +175,12 @@ async function evaluate(env: Env, app: number, job: TrainingJob, now: number): P
     model === undefined
       ? { refusals: [`model ${job.modelId} is not registered`], deviation: null }
       : await checkArtefact(env, model);
-  const decision = judge({ refusals: checked.refusals, deviation: checked.deviation, report: job.report ?? {} });
+  const decision = judge({
+    refusals: checked.refusals,
+    deviation: checked.deviation,
+    report: job.report ?? {},
+    serving: (await servingModel(env, app))?.modelVersion ?? null,
+  });
   if (decision.isPassed) {
     await moveJob(env.DB, app, job.id, { from: ["evaluating"], to: "gated", decision: { ...decision } }, now);
     return;

@@ -11,7 +11,7 @@ import { limit } from "../http/limits.ts";
 import { describe } from "../http/openapi.ts";
 import { ProblemError } from "../http/problem.ts";
 import { findApp } from "../store/apps.ts";
-import { fileKey } from "../store/artefacts.ts";
+import { fileKey, getObject } from "../store/artefacts.ts";
 import { endCanary, findModel, listModels, type ModelRow, saveFile, startCanary } from "../store/models.ts";
 import { type Outcome, promoteArtefact, refusalErrors, registerArtefact, rollBack } from "../jobs/model-registry.ts";
 import { checked, storeUpload } from "./uploads.ts";
@@ -139,6 +139,19 @@ describe({
   errors: ["invalid_request", "conflict"],
 });
 describe({
+  method: "get",
+  path: "/v1/models/{id}/files/{path}",
+  tag: "Models",
+  summary: "Read a file of a registered model",
+  description: "What a trainer needs to hold its new model against the one that serves.",
+  auth: AUTH,
+  scope: "models",
+  params: { id: "The caller's name for the model", path: "Path inside the artefact, slashes allowed" },
+  responseContentType: "application/octet-stream",
+  status: 200,
+  errors: ["not_found"],
+});
+describe({
   method: "post",
   path: "/v1/models",
   tag: "Models",
@@ -248,6 +261,13 @@ export const modelsRoutes = new Hono<Bindings>()
     const isSaved = await saveFile(c.env.DB, app, { id, path, ...stored }, c.get("clock").now());
     if (!isSaved) throw taken;
     return c.json({ path, ...stored } satisfies z.output<typeof ModelFile>);
+  })
+  .get("/models/:id/files/:path{.+}", requireKind(...AUTH), async (c) => {
+    const row = await modelOrNotFound(c, c.req.param("id"));
+    const file = row.manifest?.files.find(({ path }) => path === c.req.param("path"));
+    const content = file && (await getObject(c.env, fileKey(c.get("credential").app, file.sha256)));
+    if (content === undefined) throw new ProblemError("not_found", `Model ${row.id} has no such file`);
+    return c.body(content, 200, { "content-type": "application/octet-stream", "x-content-sha256": file!.sha256 });
   })
   .post("/models", requireKind(...AUTH), idempotent, async (c) => {
     const { id, manifest } = await parseBody(c, NewModel);

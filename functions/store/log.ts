@@ -1,6 +1,8 @@
 /** The log's side in D1 and R2: the manifest that the trainer reads, the index by subject, and segments put once and never changed. */
 import { LRUCache } from "lru-cache";
+import { mapLimited } from "../domain/map-limited.ts";
 import { logStub } from "./subjects.ts";
+import type { HydratedItem } from "./items.ts";
 
 /** A sealed segment as the manifest lists it. */
 export interface Segment {
@@ -25,6 +27,8 @@ const COLUMNS = `key, sha256, bytes, records, first_received_at AS firstReceived
 /** Uses the primary key up to the app; a listing of all of its segments. */
 const OF_SHARD = `SELECT ${COLUMNS} FROM log_segments WHERE app = ?1 AND key LIKE ?2 ORDER BY key`;
 const BY_KEY = `SELECT ${COLUMNS} FROM log_segments WHERE app = ?1 AND key = ?2`;
+/** Uses the primary key. */
+const AFTER = `SELECT ${COLUMNS} FROM log_segments WHERE app = ?1 AND key > ?2 ORDER BY key LIMIT ?3`;
 const OF_SUBJECT = "SELECT key FROM segment_subjects WHERE app = ?1 AND subject = ?2 ORDER BY key";
 
 export function segmentKey(app: number, day: string, shard: number, number: number): string {
@@ -60,6 +64,79 @@ export async function swapSegment(
 
 export async function segmentByKey(env: Env, app: number, key: string): Promise<Segment | undefined> {
   return (await env.DB.prepare(BY_KEY).bind(app, key).first<Segment>()) ?? undefined;
+}
+
+/**
+ * Segments with keys above `after`, in the order of their keys. What a segment is rewritten to has a greater key, so a reader who goes
+ * on page by page misses no record; it may meet one twice, in the old segment and in the new one.
+ */
+export async function segmentsAfter(env: Env, app: number, after: string, limit: number): Promise<Segment[]> {
+  return (await env.DB.prepare(AFTER).bind(app, after, limit).all<Segment>()).results;
+}
+
+/** A segment's bytes from `offset` on; undefined when it is not there any more. */
+export async function readSegment(env: Env, key: string, offset: number): Promise<ReadableStream | undefined> {
+  return (await env.LOG.get(key, offset === 0 ? {} : { range: { offset } }))?.body;
+}
+
+const SHARDS_AT_ONCE = 6;
+
+/** Seals all that the log objects of an app hold open. */
+export async function sealAll(env: Env, app: number, now: number): Promise<{ shards: number; segments: number }> {
+  const shards = Array.from({ length: await logShards(env, app) }, (_, shard) => shard);
+  const sealed = await mapLimited(
+    shards,
+    SHARDS_AT_ONCE,
+    async (shard) => await logStub(env, app, shard).seal(now, { force: true }),
+  );
+  return { shards: shards.length, segments: sealed.reduce((sum, count) => sum + count, 0) };
+}
+
+/** An item as a reader of the log needs it: records hold numbers. Times in ms, price in minor units. */
+export type NumberedItem = Omit<HydratedItem, "revision" | "updatedAt">;
+
+type StoredItem = Omit<NumberedItem, "attributes" | "available" | "hidden" | "deleted"> & {
+  readonly attributes: string;
+  readonly available: number;
+  readonly hidden: number;
+  readonly deleted: number;
+  readonly found: number;
+};
+
+/** Texts of one page: an item may have a megabyte of attributes, and an isolate has 128. */
+const PAGE_CHARACTERS = 4 * 1_048_576;
+/** Uses the primary key of items. */
+const ITEMS_AFTER = `WITH page AS (
+    SELECT number, length(title) + length(text) + length(attributes) AS size FROM items
+    WHERE app = ?1 AND number > ?2 ORDER BY number LIMIT ?3 + 1),
+  sized AS (SELECT number, count(*) OVER () AS found, row_number() OVER (ORDER BY number) AS place,
+    sum(size) OVER (ORDER BY number) AS size FROM page)
+  SELECT items.number, id, title, text, creator, origin, created_at AS createdAt, price_minor AS priceMinor, currency,
+    attributes, available, hidden, deleted, found
+  FROM sized CROSS JOIN items ON items.app = ?1 AND items.number = sized.number
+  WHERE place <= ?3 AND (place = 1 OR size <= ?4) ORDER BY items.number`;
+
+function numberedItem(row: StoredItem): NumberedItem {
+  const { found: _found, attributes, available, hidden, deleted, ...rest } = row;
+  return {
+    ...rest,
+    attributes: JSON.parse(attributes) as NumberedItem["attributes"], // written from a checked item
+    available: available === 1,
+    hidden: hidden === 1,
+    deleted: deleted === 1,
+  };
+}
+
+/** Items with numbers above `after`, tombstones included, in the order of numbers; `next` is undefined on the last page. */
+export async function itemsAfter(
+  env: Env,
+  app: number,
+  after: number,
+  limit: number,
+): Promise<{ items: NumberedItem[]; next: number | undefined }> {
+  const { results } = await env.DB.prepare(ITEMS_AFTER).bind(app, after, limit, PAGE_CHARACTERS).all<StoredItem>();
+  const items = results.map(numberedItem);
+  return { items, next: (results[0]?.found ?? 0) > items.length ? items.at(-1)?.number : undefined };
 }
 
 export async function segmentsOfShard(env: Env, app: number, shard: number): Promise<Segment[]> {

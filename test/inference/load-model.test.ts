@@ -52,6 +52,16 @@ describe("parity with figures made without the runtime", () => {
     expect(report.deviation).toBeLessThan(5e-6);
   });
 
+  test("a catalogue so small that requests scan it is held to the beams all the same", async () => {
+    const source = tinySource("two-levels");
+    const { manifest } = source;
+    const scanned = { ...source, manifest: { ...manifest, scoring: { ...manifest.scoring, exactBelow: 1000 } } };
+    const model = await loadModel(scanned, wholeRows);
+    const report = await checkParity(model, wholeRows, parityOf(source.files));
+    await model.dispose();
+    expect(report.refusals).toEqual([]);
+  });
+
   test("one wrong figure is found and named", async () => {
     const { files } = tinySource("two-levels");
     const wrong = structuredClone(parityOf(files));

@@ -14,7 +14,7 @@ import { call, json } from "../http/caller.ts";
 import { appWithItems, type ModelApp, registerTiny } from "../support/put-tiny-model.ts";
 
 const SHARE = 0.5;
-const REPORT = { comparedTo: "m_000000000000", ndcg10: { difference: 0, interval: [-0.0005, 0.0005], users: 500 } };
+const NDCG10 = { difference: 0, interval: [-0.0005, 0.0005], users: 500 };
 
 interface OnTrial extends ModelApp {
   readonly job: string;
@@ -39,7 +39,13 @@ async function onTrial(): Promise<OnTrial> {
     since,
   );
   await claimJob(env.DB, app.app, { id, trainer: "test", leaseHash: "h" }, since);
-  await completeJob(env.DB, app.app, { id, hash: "h" }, { modelId: "new", report: REPORT }, since);
+  await completeJob(
+    env.DB,
+    app.app,
+    { id, hash: "h" },
+    { modelId: "new", report: { comparedTo: serving.modelVersion, ndcg10: NDCG10 } },
+    since,
+  );
   expect(await advance(env, app.app, id, since)).toMatchObject({ isFinished: false });
   expect(await findJob(env.DB, app.app, id)).toMatchObject({ status: "canary" });
   return { ...app, job: id, since, versions: { serving: serving.modelVersion, canary: canary.modelVersion } };

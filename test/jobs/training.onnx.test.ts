@@ -2,9 +2,11 @@
 import { introspectWorkflowInstance } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, it } from "vitest";
+import { hex } from "../../functions/domain/identity/keys.ts";
 import { LEASE_MS } from "../../functions/domain/jobs/job.ts";
 import { advance, tendJobs } from "../../functions/jobs/training.ts";
 import { findAppById } from "../../functions/store/apps.ts";
+import { findModel, promoteModel } from "../../functions/store/models.ts";
 import { findJob } from "../../functions/store/training-jobs.ts";
 import { call, json, makeApp } from "../http/caller.ts";
 import { appWithItems, type ModelApp, registerTiny } from "../support/put-tiny-model.ts";
@@ -15,6 +17,8 @@ interface Job {
   readonly decision: { readonly checks: readonly { name: string; isPassed: boolean; detail: string }[] } | null;
   readonly history: readonly { readonly status: string }[];
 }
+
+const sha256 = async (bytes: ArrayBuffer) => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
 
 const post = (app: ModelApp, path: string, body: unknown, lease?: string) =>
   call(`/v1/training-jobs${path}`, {
@@ -79,6 +83,9 @@ it("goes from a wish to a promoted model, and its workflow ends with it", async 
     ["ranking", true],
   ]);
   await workflow.waitForStatus("complete");
+  const file = await call("/v1/models/trained/files/codes.bin", { key: app.secret });
+  expect(file.headers.get("x-content-sha256")).toBe(hex(await sha256(await file.arrayBuffer())));
+  expect((await call("/v1/models/trained/files/none.bin", { key: app.secret })).status).toBe(404);
   const list = await call("/v1/recommendations", {
     key: app.secret,
     body: { history: [{ itemId: "item-3" }], count: 5, consistency: "strict" },
@@ -88,21 +95,23 @@ it("goes from a wish to a promoted model, and its workflow ends with it", async 
 
 it("rejects a model that ranks worse than what serves, and the old one goes on", async () => {
   const app = await appWithItems();
-  const id = await asked(app);
-  const { lease } = await claimed(app, id);
-  await registerTiny(app, "worse");
+  const { modelVersion } = await registerTiny(app, "old");
+  const { model } = (await findModel(env.DB, app.app, "old"))!;
+  await promoteModel(env.DB, app.app, model, Date.now());
+  await registerTiny(app, "worse", "three-levels");
   const ndcg10 = { difference: -0.01, interval: [-0.013, -0.007], users: 900 };
-  await post(
-    app,
-    `/${id}/complete`,
-    { modelId: "worse", report: { comparedTo: "m_0123456789ab", ndcg10 } },
-    lease.token,
-  );
-  const job = await ends(app, id, "rejected");
-  expect(job.decision?.checks.find(({ isPassed }) => !isPassed)?.detail).toMatch(
-    /NDCG@10 -0\.0100 \[-0\.0130, -0\.0070\], 900 users/,
-  );
-  expect((await findAppById(env, app.id))?.servingModel).toBeNull();
+  for (const [comparedTo, failed] of [
+    [modelVersion, /NDCG@10 -0\.0100 \[-0\.0130, -0\.0070\], 900 users/],
+    [null, /compared with nothing, and m_[0-9a-f]{12} serves/],
+  ] as const) {
+    const id = await asked(app);
+    const { lease } = await claimed(app, id);
+    const report = { comparedTo, ndcg10: comparedTo === null ? null : ndcg10 };
+    await post(app, `/${id}/complete`, { modelId: "worse", report }, lease.token);
+    const job = await ends(app, id, "rejected");
+    expect(job.decision?.checks.find(({ isPassed }) => !isPassed)?.detail).toMatch(failed);
+  }
+  expect((await findAppById(env, app.id))?.servingModel).toBe(model);
 });
 
 it("takes a checkpoint in files and gives it to the next trainer when the first falls silent", async () => {
@@ -124,6 +133,13 @@ it("takes a checkpoint in files and gives it to the next trainer when the first 
   expect(await read(app, id)).toMatchObject({ status: "queued", checkpoint });
   const second = await claimed(app);
   expect(second.job).toMatchObject({ id, checkpoint });
+  const large = {
+    method: "PUT",
+    key: app.secret,
+    body: new Uint8Array(3 * 2 ** 20),
+    headers: { "x-job-lease": second.lease.token },
+  };
+  expect((await call(`/v1/training-jobs/${id}/files/large.part-1`, large)).status).toBe(200);
   const content = await call(`/v1/training-jobs/${id}/files/trunk.npz`, { key: app.secret });
   expect(await content.text()).toBe("weights");
   const late = await post(app, `/${id}/heartbeat`, {}, first.lease.token);

@@ -43,13 +43,15 @@ export interface Evidence {
   /** Largest relative deviation from the trainer's figures; null where it could not be measured. */
   readonly deviation: number | null;
   readonly report: unknown;
+  /** Version that serves now; null: none does. */
+  readonly serving: string | null;
 }
 
 const signed = (value: number): string => `${value < 0 ? "-" : "+"}${Math.abs(value).toFixed(4)}`;
 const between = ([low, high]: readonly [number, number]): string => `[${signed(low)}, ${signed(high)}]`;
 
 /** Judges a model. Every check is listed, passed or not. */
-export function judge({ refusals, deviation, report }: Evidence): Decision {
+export function judge({ refusals, deviation, report, serving }: Evidence): Decision {
   const checks: Check[] = [];
   const check = (name: string, isPassed: boolean, detail: string) => void checks.push({ name, isPassed, detail });
   check(
@@ -61,6 +63,9 @@ export function judge({ refusals, deviation, report }: Evidence): Decision {
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     check("report", false, `the report does not fit: ${issue?.path.join("/")}: ${issue?.message}`);
+  } else if (parsed.data.comparedTo !== serving) {
+    const against = parsed.data.comparedTo ?? "nothing";
+    check("ranking", false, `it was compared with ${against}, and ${serving ?? "nothing"} serves`);
   } else if (parsed.data.comparedTo === null) {
     check("ranking", true, "there was no model to compare with");
   } else if (parsed.data.ndcg10 === null) {
