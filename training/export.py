@@ -83,7 +83,8 @@ def parity_cases(
                 entry[f"prefixes{level + 1}"] = prefixes.tolist()
         found = decoded[index]
         score = alpha * found.log_probability + (1 - alpha) * found.dot
-        top = np.lexsort((found.rows, -score))[:20]
+        # the edge widens beams that hold less than twice what was asked for
+        top = np.lexsort((found.rows, -score))[: min(20, len(found.rows) // 2)]
         entry["top"] = [
             {
                 "row": int(found.rows[i]),

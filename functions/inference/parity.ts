@@ -87,9 +87,7 @@ async function checkRanking(
 ): Promise<string | undefined> {
   const legal = PlaceBitmap.all(model.order.size);
   const history = { vectors: x, length: given.history.length };
-  const { order, vectors, network, historyLength } = model;
-  const byBeams = { order, vectors, network, historyLength, scoring: { ...model.scoring, exactBelow: 0 } }; // as the trainer's
-  const found = await generate(byBeams, history, legal, { count: given.top.length });
+  const found = await generate(model, history, legal, { count: given.top.length, exactBelow: 0 }); // as the trainer does
   const at = new Map([...found.places].map((place, position) => [place, position]));
   const last = given.top.at(-1)?.score ?? 0;
   const near = tolerance * Math.max(1, Math.abs(last));

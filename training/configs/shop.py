@@ -74,11 +74,7 @@ def scaled(facts: Facts) -> Config:
     test = min(LONGEST_TEST_DAYS, TEST_SHARE * facts.days)
     kinds = DECISIONS if facts.decisions >= ENOUGH_DECISIONS else POSITIVE_TYPES
     data = replace(CONFIG.data, test_days=round(test, 6), validation_days=round(test / 2, 6), target_types=kinds)
-    trunk, decoder, serve = CONFIG.trunk, CONFIG.decoder, CONFIG.serve
-    if facts.items <= serve.exact_below:
-        serve = replace(
-            serve, exact_below=0
-        )  # parity cases are decoded by beams; the Worker would score all and differ
+    trunk, decoder = CONFIG.trunk, CONFIG.decoder
     if facts.events < FEW:
         epochs = _between(20, 400_000 / facts.events, 60)
         trunk = replace(
@@ -111,4 +107,4 @@ def scaled(facts: Facts) -> Config:
             validate_every=max(1, epochs // 3),
         )
         decoder = replace(decoder, hidden=256, rank=32, learning_rate=1e-3, average=0.999, epochs=3)
-    return replace(CONFIG, data=data, trunk=trunk, decoder=decoder, serve=serve)
+    return replace(CONFIG, data=data, trunk=trunk, decoder=decoder)
