@@ -239,7 +239,7 @@ def test_only_consenting_events_on_items_that_live_become_rows(
 def test_the_shop_is_scaled_within_its_bounds(events: int, dim: int) -> None:
     facts = source.Facts(items=900, events=events, decisions=events // 3, users=events // 9, withheld=0, days=40.0)
     scaled = config.check(shop.scaled(facts))
-    assert (scaled.name, scaled.trunk.dim, scaled.serve.exact_below) == ("shop", dim, 0)
+    assert (scaled.name, scaled.trunk.dim) == ("shop", dim)
     assert scaled.data.test_days == 6
     assert 3 <= scaled.trunk.epochs <= 60
     assert scaled.data.target_types == (source.DECISIONS if events >= 6000 else POSITIVE_TYPES)
