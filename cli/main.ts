@@ -4,7 +4,7 @@ import { ApiError } from "./client.ts";
 import { keysCreate, appsCreate, token } from "./commands/apps.ts";
 import { convert, importFiles } from "./commands/import.ts";
 import { itemsDelete, itemsGet, itemsPut, recommend } from "./commands/items.ts";
-import { modelsList, modelsPromote, modelsPush, modelsRollback } from "./commands/models.ts";
+import { modelsCanary, modelsList, modelsPromote, modelsPush, modelsRollback } from "./commands/models.ts";
 import { jobsCancel, jobsList, jobsShow, jobsWatch, retrain } from "./commands/training.ts";
 import {
   webhooksAdd,
@@ -28,6 +28,13 @@ function count(min: number, max: number): (text: string) => number {
       throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
     return value;
   };
+}
+
+function share(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value === 0 || (value >= 0.01 && value <= 0.5)))
+    throw new InvalidArgumentError("It must be 0, or lie between .01 and .5.");
+  return value;
 }
 
 const datasets = Object.entries(DATASETS)
@@ -88,6 +95,11 @@ function build(): Command {
     .option("--promote", "serve it when it is registered", false)
     .action(modelsPush);
   connected(models.command("promote")).description("Serve a registered model").argument("<id>").action(modelsPromote);
+  connected(models.command("canary"))
+    .description("Show a model to a share of users, the same ones each time; 0 ends it")
+    .argument("<id>")
+    .requiredOption("--share <share>", "0, or .01 to .5", share)
+    .action(modelsCanary);
   connected(models.command("rollback"))
     .description("Take the serving model back: what served before serves again")
     .argument("<id>")

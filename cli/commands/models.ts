@@ -71,10 +71,21 @@ export async function modelsRollback(id: string, flags: ConnectionOptions & { re
   console.log(line(model));
 }
 
+/** Shows a model to a share of users, or with 0 to nobody any more. */
+export async function modelsCanary(id: string, flags: ConnectionOptions & { share: number }): Promise<void> {
+  const client = connect(flags);
+  if (flags.share === 0) await client.request("DELETE", `${pathOf(id)}/canary`);
+  else await client.request("POST", `${pathOf(id)}/canary`, { json: { share: flags.share } });
+  console.log(`${id}  is shown to ${(100 * flags.share).toFixed(1)} % of users`);
+}
+
 export async function modelsList(flags: ConnectionOptions): Promise<void> {
-  const { models } = await connect(flags).request<{ models: readonly ModelSummary[] }>("GET", "/v1/models");
+  type Listed = { models: readonly ModelSummary[]; canary: { id: string; share: number; since: string } | null };
+  const { models, canary } = await connect(flags).request<Listed>("GET", "/v1/models");
   if (models.length === 0) console.log("this app has no models");
   for (const model of models) console.log(line(model));
+  if (canary !== null)
+    console.log(`${canary.id} is shown to ${(100 * canary.share).toFixed(1)} % of users since ${canary.since}`);
 }
 
 function line({ id, status, modelVersion, rows, liveRows }: ModelSummary): string {
