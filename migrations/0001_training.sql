@@ -45,6 +45,14 @@ CREATE TABLE `training_jobs` (
 CREATE UNIQUE INDEX `training_jobs_queued` ON `training_jobs` (`app`) WHERE "training_jobs"."status" = 'queued';--> statement-breakpoint
 CREATE INDEX `training_jobs_by_time` ON `training_jobs` (`app`,`created_at`,`id`);--> statement-breakpoint
 CREATE INDEX `training_jobs_open` ON `training_jobs` (`updated_at`) WHERE "training_jobs"."finished_at" IS NULL;--> statement-breakpoint
+CREATE TABLE `training_policies` (
+	`app` integer PRIMARY KEY NOT NULL,
+	`every_hours` integer,
+	`after_events` integer,
+	`canary` text,
+	`updated_at` integer NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE `webhook_attempts` (
 	`app` integer NOT NULL,
 	`message` text NOT NULL,

@@ -15,7 +15,7 @@ import { codeItems } from "./code-items.ts";
 import { resumeDeletion } from "./delete-app.ts";
 import { deliverDue } from "./deliver-webhooks.ts";
 import { resumeErasures } from "./erase-user.ts";
-import { tendJobs } from "./training.ts";
+import { requestDue, tendJobs } from "./training.ts";
 
 /** The expressions of wrangler.toml; a test compares them. */
 export const CRONS = ["*/5 * * * *"] as const;
@@ -51,6 +51,7 @@ async function everyFiveMinutes(env: Env, now: number): Promise<void> {
   await step("resume-erasures", () => resumeErasures(env, now));
   await step("sweep-idempotency-keys", () => sweepIdempotencyKeys(env, now));
   await step("tend-training-jobs", () => tendJobs(env, now));
+  await step("request-training", () => requestDue(env, now));
   await step("deliver-webhooks", () => deliverDue(env, 0, now));
   await step("sweep-webhooks", () => sweepMessages(env.DB, now - RECEIVED_MS));
   await step("sweep-received-webhooks", () => sweepReceived(env.DB, now - RECEIVED_MS));

@@ -5,6 +5,8 @@
 import { mintId } from "../domain/identity/keys.ts";
 import { type Canary, type JobRequest, LEASED, nextStep } from "../domain/jobs/job.ts";
 import { judge } from "../domain/jobs/gate.ts";
+import { dueRequest } from "../domain/jobs/policy.ts";
+import { policiesAfter } from "../store/training-policies.ts";
 import { judgeCanary, type Outcomes, SHARES } from "../domain/experiments/canary.ts";
 import { joined, NO_USERS, type Sequential } from "../domain/experiments/sequential.ts";
 import { randomBytes } from "../http/random.ts";
@@ -30,6 +32,7 @@ import type { NewMessage } from "../store/webhooks.ts";
 /** A promotion that codes newer items first, or a check that failed on the way, is tried again after this. */
 const AGAIN_MS = 5_000;
 const OPEN_JOBS_A_TICK = 50;
+const POLICIES_A_PAGE = 200;
 /** A job that nothing has touched for this long is looked at by the cron. */
 const STANDING_MS = 60_000;
 
@@ -262,6 +265,21 @@ async function promote(env: Env, app: number, job: TrainingJob, now: number): Pr
   await showToNobody(env, app, job);
   await moveJob(env.DB, app, job.id, { from: ["gated", "canary"], to: "rejected", failure, messages: [message] }, now);
   return true;
+}
+
+/** For the cron: asks for models that apps want by themselves. */
+export async function requestDue(env: Env, now: number): Promise<void> {
+  for (let after = 0; ;) {
+    const page = await policiesAfter(env.DB, after, POLICIES_A_PAGE);
+    for (const { app, policy, since } of page) {
+      const request = dueRequest(policy, since, now);
+      if (request === null) continue;
+      await requestTraining(env, app, { request, webhook: null, canary: policy.canary }, now);
+      await wakeDelivery(env, app);
+    }
+    if (page.length < POLICIES_A_PAGE) return;
+    after = page.at(-1)!.app;
+  }
 }
 
 /** For the cron: jobs whose workflow may have lost its timer go on all the same. */

@@ -6,6 +6,7 @@ import { Hono } from "hono";
 import * as z from "zod";
 import { hashKey, mintKey } from "../domain/identity/keys.ts";
 import { Canary, Checkpoint, isFinal, JOB_STATUSES, JobRequest, LEASE_MS, Progress } from "../domain/jobs/job.ts";
+import { Policy } from "../domain/jobs/policy.ts";
 import { requireKind } from "../http/auth.ts";
 import { parseBody } from "../http/body.ts";
 import { idempotent } from "../http/idempotency.ts";
@@ -26,6 +27,7 @@ import {
   listJobs,
   type TrainingJob,
 } from "../store/training-jobs.ts";
+import { readPolicy, writePolicy } from "../store/training-policies.ts";
 import { storeUpload } from "./uploads.ts";
 import type { Context } from "hono";
 import type { Bindings } from "../http/context.ts";
@@ -273,6 +275,17 @@ trainingJobsRoutes.post("/training-jobs/:id/cancel", secret, idempotent, async (
   return c.json(jobAnswer(await jobOrNotFound(c)));
 });
 
+trainingJobsRoutes.get("/training-policy", secret, async (c) => {
+  const policy = await readPolicy(c.env.DB, c.get("credential").app);
+  return c.json(policy ?? Policy.parse({}));
+});
+
+trainingJobsRoutes.put("/training-policy", secret, async (c) => {
+  const policy = await parseBody(c, Policy);
+  await writePolicy(c.env.DB, c.get("credential").app, policy, c.get("clock").now());
+  return c.json(policy);
+});
+
 const COMMON = { tag: "Training", auth: ["secret"], scope: "trainer" } as const;
 const ID = { id: "Id of the job" };
 
@@ -389,4 +402,25 @@ describe({
   idempotent: true,
   response: Job,
   errors: ["not_found"],
+});
+describe({
+  tag: "Training",
+  auth: ["secret"],
+  method: "get",
+  path: "/v1/training-policy",
+  summary: "When the app wants a new model by itself",
+  response: Policy,
+});
+describe({
+  tag: "Training",
+  auth: ["secret"],
+  method: "put",
+  path: "/v1/training-policy",
+  summary: "Ask for models by time, or by what was logged",
+  description:
+    "Looked at every five minutes. While a job is open nothing is asked for; a job of any kind begins the count anew.",
+  request: Policy,
+  response: Policy,
+  errors: ["invalid_request"],
+  example: { everyHours: 24, afterEvents: 50_000 },
 });

@@ -274,6 +274,15 @@ export const trainingJobChanges = sqliteTable(
   (table) => [primaryKey({ columns: [table.app, table.job, table.number] })],
 );
 
+/** When an app wants a new model without being asked. */
+export const trainingPolicies = sqliteTable("training_policies", {
+  app: integer("app").primaryKey(),
+  everyHours: integer("every_hours"), // null: not by time
+  afterEvents: integer("after_events"), // null: not by what was logged since
+  canary: text("canary"), // JSON: for the jobs it asks for
+  updatedAt: integer("updated_at").notNull(),
+});
+
 /** Secrets that verify incoming webhooks or sign outgoing ones, encrypted as token secrets are; two live at once for an owner. */
 export const webhookSecrets = sqliteTable(
   "webhook_secrets",

@@ -12,6 +12,7 @@ import { APP_TABLES, appPrefixes, markDeleted } from "../../functions/store/app-
 import { findApp } from "../../functions/store/apps.ts";
 import { fileKey, putFile, putRows } from "../../functions/store/artefacts.ts";
 import { requestJob } from "../../functions/store/training-jobs.ts";
+import { writePolicy } from "../../functions/store/training-policies.ts";
 import { insertEndpoint, insertSecret, settleAttempt, takeDue } from "../../functions/store/webhooks.ts";
 import { openErasure } from "../../functions/store/erasures.ts";
 import { putItems } from "../../functions/store/items.ts";
@@ -85,6 +86,7 @@ async function seedTraining(app: number): Promise<void> {
     insertEndpoint(env.DB, app, { id: "we_1", url: "https://example.com/", types: [] }, NOW, 20),
     insertSecret(env.DB, app, "we_1", sealed, 2),
   ]);
+  await writePolicy(env.DB, app, { everyHours: 24, afterEvents: null, canary: null }, NOW);
   const request = { source: "webhook", reason: "a test", at: NOW } as const;
   const webhook = { scheme: "standard", id: "msg_in" } as const;
   const announcement = { id: "msg_out", type: "training.requested", payload: "{}" };

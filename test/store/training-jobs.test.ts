@@ -9,11 +9,14 @@ import {
   heartbeat,
   jobChanges,
   JOB_STATEMENTS,
+  listJobs,
   moveJob,
   openJobs,
   requestJob,
   requeueJob,
 } from "../../functions/store/training-jobs.ts";
+import { policiesAfter, writePolicy } from "../../functions/store/training-policies.ts";
+import { requestDue } from "../../functions/jobs/training.ts";
 import { newApp } from "./new-app.ts";
 
 const NOW = 1_700_000_000_000;
@@ -184,6 +187,41 @@ describe("a trainer that fell silent", () => {
     const found = await openJobs(env.DB, NOW, 1000);
     expect(found).toContainEqual({ app, id: "job_open" });
     expect(await openJobs(env.DB, NOW - 1, 1000)).not.toContainEqual({ app, id: "job_open" });
+  });
+});
+
+describe("a policy", () => {
+  const segment = (app: number, records: number, at: number) =>
+    env.DB.prepare(
+      "INSERT INTO log_segments (app, key, sha256, bytes, records, first_received_at, last_received_at) VALUES (?1, ?2, 's', 1, ?3, ?4, ?4)",
+    )
+      .bind(app, `segment ${at}`, records, at)
+      .run();
+  const policyOf = async (app: number) => (await policiesAfter(env.DB, app - 1, 1))[0];
+
+  it("comes with what was logged since the last job, and whether one is open", async () => {
+    const app = await newApp();
+    await writePolicy(env.DB, app, { everyHours: 24, afterEvents: 500, canary: { share: 0.1, days: 2 } }, NOW);
+    await segment(app, 300, NOW + 1);
+    expect(await policyOf(app)).toMatchObject({ app, since: { lastJobAt: null, records: 300, isOpen: false } });
+    await ask(app, "job_a", NOW + 2);
+    await segment(app, 40, NOW + 3);
+    expect((await policyOf(app))?.since).toEqual({ policyAt: NOW, lastJobAt: NOW + 2, records: 40, isOpen: true });
+    await moveJob(env.DB, app, "job_a", { from: ["queued"], to: "cancelled" }, NOW + 4);
+    expect((await policyOf(app))?.since).toMatchObject({ records: 40, isOpen: false });
+  });
+
+  it("makes the cron ask once, with the canary that it names", async () => {
+    const app = await newApp();
+    await writePolicy(env.DB, app, { everyHours: null, afterEvents: 100, canary: { share: 0.1, days: 2 } }, NOW);
+    await requestDue(env, NOW + 5);
+    expect(await listJobs(env.DB, app, 10)).toEqual([]);
+    await segment(app, 100, NOW + 6);
+    await requestDue(env, NOW + 7);
+    await requestDue(env, NOW + 8);
+    const jobs = await listJobs(env.DB, app, 10);
+    expect(jobs).toMatchObject([{ status: "queued", canary: { share: 0.1, days: 2 }, requestCount: 1 }]);
+    expect(jobs[0]?.requests[0]).toMatchObject({ source: "events", reason: expect.stringContaining("100 records") });
   });
 });
 

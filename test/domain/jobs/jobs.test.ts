@@ -10,6 +10,7 @@ import {
   nextStep,
   TRANSITIONS,
 } from "../../../functions/domain/jobs/job.ts";
+import { dueRequest } from "../../../functions/domain/jobs/policy.ts";
 import { isInCanary, judgeCanary, LOOK_MS, SHARES } from "../../../functions/domain/experiments/canary.ts";
 import { NO_USERS } from "../../../functions/domain/experiments/sequential.ts";
 import { DAY_MS } from "../../../functions/domain/history/event-time.ts";
@@ -97,6 +98,28 @@ describe("the gate", () => {
       isPassed: false,
       checks: [{ name: "artefact", detail: "codes.bin: sha256" }, {}],
     });
+  });
+});
+
+describe("a policy", () => {
+  const HOUR_MS = 3_600_000;
+  const since = { policyAt: NOW, lastJobAt: null, records: 0, isOpen: false };
+  const both = { everyHours: 24, afterEvents: 1000 };
+
+  it("asks after its hours, counted from the last job or from when it was written", () => {
+    expect(dueRequest(both, since, NOW + 24 * HOUR_MS - 1)).toBeNull();
+    expect(dueRequest(both, since, NOW + 24 * HOUR_MS)).toMatchObject({ source: "schedule", reason: "every 24 hours" });
+    const later = { ...since, lastJobAt: NOW + HOUR_MS };
+    expect(dueRequest(both, later, NOW + 24 * HOUR_MS)).toBeNull();
+    expect(dueRequest(both, { ...since, lastJobAt: NOW - 100 * HOUR_MS }, NOW + HOUR_MS)).toBeNull();
+  });
+
+  it("asks after its events, and not while a job is open or where it is switched off", () => {
+    const enough = { ...since, records: 1000 };
+    expect(dueRequest(both, enough, NOW)).toMatchObject({ source: "events" });
+    expect(dueRequest(both, { ...enough, records: 999 }, NOW)).toBeNull();
+    expect(dueRequest(both, { ...enough, isOpen: true }, NOW + 99 * HOUR_MS)).toBeNull();
+    expect(dueRequest({ everyHours: null, afterEvents: null }, enough, NOW + 99 * HOUR_MS)).toBeNull();
   });
 });
 
