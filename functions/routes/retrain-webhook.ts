@@ -121,7 +121,7 @@ describe({
     "`reason` of a JSON body is kept. GitHub's ping is answered 204.",
   auth: [],
   query: Query,
-  requestContentType: "application/json",
+  requestContentType: "*/*", // the sender's own; what is signed are its bytes
   response: JobAnswer,
   status: 202,
   also: { 204: { description: "GitHub's ping" } },

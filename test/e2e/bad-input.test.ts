@@ -208,6 +208,9 @@ afterAll(async () => {
   rmSync(persist, { recursive: true, force: true });
 });
 
+/** Nothing is sent there: no message of its type exists. */
+const HOOK = "https://hooks.example.com/edgewise";
+
 describe("a body", () => {
   it("that is no JSON, or of another type than the route's, is refused at every route that takes one", async () => {
     const takers = operations.filter(({ isJson }) => isJson);
@@ -621,6 +624,14 @@ describe("another app's ids", () => {
       json: { installationId: "installation" },
     });
     const theirKeyId = theirs.secret.split("_")[2]!;
+    const theirNumber = Number(queryD1(persist, `SELECT app FROM apps WHERE id = '${theirs.id}'`)[0]!["app"]);
+    const asked = await ask("POST", "/v1/training-jobs", { key, json: { reason: "theirs" } });
+    const theirJob = `/v1/training-jobs/${(asked.body["job"] as { id: string }).id}`;
+    const hook = await ask("POST", "/v1/webhook-endpoints", { key, json: { url: HOOK, types: ["trust.alert"] } });
+    const { endpoint, secret } = hook.body as { endpoint: { id: string }; secret: { id: string } };
+    const theirEndpoint = `/v1/webhook-endpoints/${endpoint.id}`;
+    const theirSecret = secret.id;
+    const lease = { headers: { "x-job-lease": "ew_jl_none" } };
     const { manifest } = tinyArtefact("two-levels");
     const octets = { raw: "x", headers: { "content-type": "application/octet-stream" } };
     const asOperator = { key: OPERATOR_KEY };
@@ -672,9 +683,51 @@ describe("another app's ids", () => {
       "POST /v1/items/batch": [[200, "/v1/items/batch", { json: { items: [{ id: "item-39", title: "x" }] } }]],
       "GET /v1/models": [[200, "/v1/models", {}]],
       "GET /v1/models/{id}": [[404, "/v1/models/their-model", {}]],
+      "GET /v1/models/{id}/files/{path}": [[404, "/v1/models/their-model/files/codes.bin", {}]],
       "POST /v1/models/{id}/promote": [[404, "/v1/models/their-model/promote", {}]],
+      "POST /v1/models/{id}/canary": [[404, "/v1/models/their-model/canary", { json: { share: 0.1 } }]],
+      "DELETE /v1/models/{id}/canary": [[404, "/v1/models/their-model/canary", {}]],
+      "POST /v1/models/{id}/rollback": [[404, "/v1/models/their-model/rollback", { json: {} }]],
       "POST /v1/models": [[422, "/v1/models", { json: { id: "their-model", manifest } }]], // their files are not this app's
       "PUT /v1/models/{id}/files/{path}": [[200, "/v1/models/their-model/files/a.bin", octets]],
+      "POST /v1/training-jobs": [[202, "/v1/training-jobs", { json: { reason: "mine" } }]],
+      "GET /v1/training-jobs": [[200, "/v1/training-jobs", {}]],
+      "GET /v1/training-jobs/{id}": [[404, theirJob, {}]],
+      "POST /v1/training-jobs/{id}/claim": [[404, `${theirJob}/claim`, { json: { trainer: "mine" } }]],
+      "POST /v1/training-jobs/{id}/heartbeat": [[404, `${theirJob}/heartbeat`, { json: {}, ...lease }]],
+      "PUT /v1/training-jobs/{id}/files/{path}": [
+        [404, `${theirJob}/files/a.bin`, { raw: "x", headers: { ...octets.headers, ...lease.headers } }],
+      ],
+      "GET /v1/training-jobs/{id}/files/{path}": [[404, `${theirJob}/files/a.bin`, {}]],
+      "POST /v1/training-jobs/{id}/complete": [
+        [409, `${theirJob}/complete`, { json: { modelId: "none", report: {} }, ...lease }], // no model of this app
+      ],
+      "POST /v1/training-jobs/{id}/fail": [[404, `${theirJob}/fail`, { json: { reason: "mine" }, ...lease }]],
+      "POST /v1/training-jobs/{id}/cancel": [[404, `${theirJob}/cancel`, {}]],
+      "GET /v1/training-policy": [[200, "/v1/training-policy", {}]],
+      "PUT /v1/training-policy": [[200, "/v1/training-policy", { json: {} }]],
+      "POST /v1/webhooks/retrain": [[401, `/v1/webhooks/retrain?app=${theirs.id}`, { raw: "{}" }]],
+      "POST /v1/webhook-endpoints": [[201, "/v1/webhook-endpoints", { json: { url: HOOK, types: ["trust.alert"] } }]],
+      "GET /v1/webhook-endpoints": [[200, "/v1/webhook-endpoints", {}]],
+      "GET /v1/webhook-endpoints/{id}": [[404, theirEndpoint, {}]],
+      "PATCH /v1/webhook-endpoints/{id}": [[404, theirEndpoint, { json: { status: "disabled" } }]],
+      "DELETE /v1/webhook-endpoints/{id}": [[404, theirEndpoint, {}]],
+      "POST /v1/webhook-endpoints/{id}/secrets": [[404, `${theirEndpoint}/secrets`, {}]],
+      "DELETE /v1/webhook-endpoints/{id}/secrets/{secret}": [[404, `${theirEndpoint}/secrets/${theirSecret}`, {}]],
+      "GET /v1/webhook-endpoints/{id}/deliveries": [[404, `${theirEndpoint}/deliveries`, {}]],
+      "GET /v1/webhook-endpoints/{id}/deliveries/{message}": [[404, `${theirEndpoint}/deliveries/msg_1`, {}]],
+      "POST /v1/webhook-endpoints/{id}/deliveries/{message}/replay": [
+        [404, `${theirEndpoint}/deliveries/msg_1/replay`, {}],
+      ],
+      "POST /v1/webhook-secrets": [[201, "/v1/webhook-secrets", { json: { scheme: "standard" } }]],
+      "GET /v1/webhook-secrets": [[200, "/v1/webhook-secrets", {}]],
+      "DELETE /v1/webhook-secrets/{scheme}/{id}": [[404, `/v1/webhook-secrets/standard/${theirSecret}`, {}]],
+      "POST /v1/log/seal": [[200, "/v1/log/seal", {}]],
+      "GET /v1/log/segments": [[200, "/v1/log/segments", {}]],
+      "GET /v1/log/segments/{key}": [
+        [404, `/v1/log/segments/log/app=${theirNumber}/day=2026-01-01/shard=000/00000001.ndjson.gz`, {}],
+      ],
+      "GET /v1/log/items": [[200, "/v1/log/items", {}]],
       "POST /v1/recommendations": [
         [
           200,
@@ -712,7 +765,6 @@ describe("another app's ids", () => {
       items: (await ask("GET", "/v1/items?limit=200", { key })).body,
       file: (await ask("GET", `/v1/imports/${"a".repeat(64)}`, { key })).body,
     });
-    const theirNumber = Number(queryD1(persist, `SELECT app FROM apps WHERE id = '${theirs.id}'`)[0]!["app"]);
     const before = await read();
     expect(before.rows.length).toBeGreaterThan(40);
 
@@ -729,7 +781,7 @@ describe("another app's ids", () => {
     const bodyOf = (where: string) => answers.get(where)![0]!.body;
     expect(bodyOf("POST /v1/events")["results"]).toMatchObject([{ status: "accepted", code: "list_ignored" }]);
     expect(bodyOf("GET /v1/items")).toMatchObject({ items: [], missing: ["item-1", "item-2"] });
-    expect(bodyOf("GET /v1/models")).toEqual({ models: [] });
+    expect(bodyOf("GET /v1/models")).toEqual({ models: [], canary: null });
     expect(bodyOf("POST /v1/models")["errors"][0]).toMatchObject({ code: "file_missing" });
     expect(bodyOf("POST /v1/recommendations")["ignored"]).toEqual([
       { pointer: "/history/0/itemId", code: "unknown_item" },

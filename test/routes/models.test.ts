@@ -98,7 +98,7 @@ describe("putting files", () => {
     expect((await call("/v1/models", { key: app.publishable })).status).toBe(403);
     expect((await call("/v1/models")).status).toBe(401);
     expect((await call("/v1/models/m1", { key: other.secret })).status).toBe(404);
-    expect(await json(await call("/v1/models", { key: other.secret }))).toEqual({ models: [] });
+    expect(await json(await call("/v1/models", { key: other.secret }))).toEqual({ models: [], canary: null });
     expect((await call("/v1/models/m1/promote", { method: "POST", key: other.secret })).status).toBe(404);
   });
 });
@@ -120,7 +120,7 @@ describe("registering", () => {
     });
     const again = await register(app, "m1", manifest);
     expect([again.status, await json(again)]).toEqual([200, model]);
-    expect(await json(await call("/v1/models", { key: app.secret }))).toEqual({ models: [model] });
+    expect(await json(await call("/v1/models", { key: app.secret }))).toEqual({ models: [model], canary: null });
     expect(await json(await call("/v1/models/m1", { key: app.secret }))).toEqual({ ...model, manifest });
     const row = registered(app.app, (await findModel(env.DB, app.app, "m1"))!)!;
     expect([...(await readRows(env, row))]).toEqual(Array.from({ length: 40 }, (_, at) => at + 1));
