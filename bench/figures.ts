@@ -231,7 +231,8 @@ ${ranking("larder")}
 ${slices("larder")}${everyDataset()}
 **Latency** in workerd, Beauty at d 128, 12,101 items (\`npm run bench:latency -- --dataset beauty\`). Generation is encode, decode, filter and re-score. A
 request is one object call beside it, rows from the isolate's cache; a strict one asks the primary database twice more. A fresh isolate's first
-answer takes ${fixed(cold["firstAnswer"], 0)} ms, a fresh no-op's ${fixed(cold["noopFirstAnswer"], 0)}; on ONNX Runtime alone it would take ${fixed(cold["firstAnswerOnnx"], 0)}.
+answer takes ${fixed(cold["firstAnswer"], 0)} ms, a fresh no-op's ${fixed(cold["noopFirstAnswer"], 0)}; without the
+rehearsal it would take ${fixed(cold["firstAnswerUnrehearsed"], 0)}, on ONNX Runtime alone ${fixed(cold["firstAnswerOnnx"], 0)}.
 
 ${latency("beauty")}
 
