@@ -1,5 +1,5 @@
 /**
- * Lists by a tiny model while an isolate's code is evaluated, which Workers do during the TLS handshake. What a first request would
+ * Lists by a tiny model while an isolate's code is evaluated, which Workers may do during the TLS handshake. What a first request would
  * wait for has then happened: functions and kernels are compiled and have seen their types, and the collector has moved what start-up
  * left behind. Nothing is read or written, nothing is kept. REHEARSAL = "off" switches it off.
  *

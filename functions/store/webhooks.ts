@@ -173,7 +173,7 @@ const TAKE = `UPDATE webhook_deliveries SET attempts = attempts + 1, lease_until
     (SELECT payload FROM webhook_messages AS messages WHERE messages.app = webhook_deliveries.app
       AND messages.id = webhook_deliveries.message) AS payload`;
 
-/** Takes deliveries that are due, at most `limit`. @param app one app, 0: any */
+/** Takes deliveries that are due, of one app or (0) of any, at most `limit`. */
 export async function takeDue(db: Database, app: number, now: number, limit: number): Promise<DueDelivery[]> {
   return (await db.prepare(TAKE).bind(now, limit, app).all<DueDelivery>()).results;
 }

@@ -11,12 +11,6 @@ export const SECRET_BYTES = { min: 24, max: 64, minted: 32 } as const;
 
 /** How far a timestamp may lie from now, both ways; exactly this far still counts. */
 export const TOLERANCE_SECONDS = 300;
-/**
- * How long an id stays known. A message dated 300 s ahead is valid for 600 s, which is the least; an honest sender repeats an id with
- * fresh timestamps for about 76 h (its retry schedule), hence a week.
- */
-export const ID_MEMORY_SECONDS = 7 * 86_400;
-
 /** A secret and its predecessor while it is being replaced. */
 export const MAX_LIVE_SECRETS = 2;
 
@@ -104,7 +98,7 @@ export async function signMessage(
 
 /**
  * Whether one of the signatures was made with one of the keys, and lately. `body` is what came over the wire, before any parsing.
- * The id is still to be looked up among those of the last `ID_MEMORY_SECONDS`.
+ * The id is still to be looked up among those that were received before (a message dated 300 s ahead is good for 600 s).
  * @throws RangeError on no or more than two keys
  */
 export async function verifyMessage(
